@@ -1,0 +1,119 @@
+"""What a team writes: which users, which request, which row.
+
+A job is one frozen :class:`Job` named ``JOB`` in ``layers/job/job.py``. The machinery never looks
+further than this module, and a job imports nothing but this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from batch_core.codec import parse_json
+
+type User = Mapping[str, Any]
+"""One row of the users query, by column name. JSON types only: dates arrive as ISO-8601 text."""
+
+type Row = Mapping[str, Any]
+"""The columns to store for one user, without its key and its version, which the machinery adds."""
+
+
+class RejectError(Exception):
+    """Raise it from a job when one user's data or answer is at fault; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The call to make for one user, relative to the tenant's ``ApiBaseUrl``.
+
+    Parameters
+    ----------
+    path
+        Path and query below the base URL. Quote what comes from data
+        (``urllib.parse.quote(value, safe="")``).
+    method
+        Methods other than GET, HEAD, PUT and DELETE are sent again only when the request
+        certainly never reached the API.
+    headers
+        Added to the request; ``Authorization`` here wins over the tenant's API secret.
+    json
+        Sent as the body, with its content type.
+    etag
+        Sent as ``If-None-Match``; a 304 answer is the outcome `unchanged` and writes nothing.
+    """
+
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete answer of the API with a 2xx status."""
+
+    status: int
+    body: bytes
+    etag: str | None = None
+
+    def json(self) -> Any:
+        """Parse the body as strict JSON.
+
+        Raises
+        ------
+        RejectError
+            When it is not JSON (NaN, infinities and unpaired surrogates included), or nested
+            beyond reason.
+        """
+        try:
+            return parse_json(self.body)
+        except ValueError as error:
+            raise RejectError(f"the answer is not JSON: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where rows go: one table with one unique key.
+
+    Parameters
+    ----------
+    name
+        The table, in the tenant's database.
+    columns
+        The columns a row may fill, apart from the key and the version.
+    key
+        Its primary key and only unique key; holds `user_id`.
+    version
+        A BIGINT column that the machinery fills, so that an older run can never overwrite a newer.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    key: str = "user_id"
+    version: str = "version"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The whole of a batch's business.
+
+    Parameters
+    ----------
+    users
+        A SELECT that yields the users to process, one row each, among its columns `user_id`,
+        ordered by it. Streamed, so it may be long; it takes no parameters.
+    table
+        Where the rows go.
+    request
+        The call to make for a user.
+    process
+        The row to store for a user, or None when there is nothing new. An exception rejects this
+        user and nobody else.
+    """
+
+    users: str
+    table: Table
+    request: Callable[[User], Request]
+    process: Callable[[User, Response], Row | None]

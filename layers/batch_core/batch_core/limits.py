@@ -1,0 +1,67 @@
+"""Every limit the batch lives under, once, with its source and the headroom taken.
+
+AWS numbers are the documented quotas; ours are the tighter ones that the code enforces.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+
+# --- Step Functions -------------------------------------------------------------------------
+# Hard quota for the input or output of a task, state or execution, Express included.
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+STATE_BYTES_QUOTA: Final = 256 * KIB
+# What one state of ours may carry. Input and context travel together and some overflows cannot be
+# caught, so the design keeps an eightfold distance from the quota.
+STATE_BYTES: Final = 32 * KIB
+# A claim shares its state with the run, the tally and its own envelope.
+CLAIM_INLINE_BYTES: Final = 4 * KIB
+CLAIM_COMPRESSED_BYTES: Final = 30_000
+# Express executions end after five minutes; the machine stops itself earlier.
+EXPRESS_SECONDS_QUOTA: Final = 300
+RUN_SECONDS: Final = 285
+# "Up to 40 concurrent iterations" of an inline Map; above it is best effort.
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-map-process-modes.html
+MAP_CONCURRENCY_QUOTA: Final = 40
+# Each iteration of a Map leaves a result of at most this many bytes ...
+ITERATION_RESULT_BYTES: Final = 200
+# ... and a Map's raw result list is assumed to count as state, so its length is bounded.
+GROUPS_PER_CHUNK: Final = 1_000
+CHUNKS_PER_RUN: Final = 200
+
+# --- Listing --------------------------------------------------------------------------------
+# One user as listed, in JSON. A chunk's slices share one stride, so one huge user would inflate
+# its whole chunk.
+USER_BYTES: Final = 4 * KIB
+
+# --- Lambda ---------------------------------------------------------------------------------
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+INVOKE_BYTES_QUOTA: Final = 6 * KIB * KIB
+
+# --- Kinesis --------------------------------------------------------------------------------
+# https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+PUT_RECORDS_QUOTA: Final = 500
+PUT_RECORDS_BYTES_QUOTA: Final = 5 * KIB * KIB
+# A PUT payload unit is 25 KB; a record cut at it never pays for a unit it half fills.
+# https://aws.amazon.com/kinesis/data-streams/pricing/
+PUT_UNIT_BYTES: Final = 25 * KIB
+
+# --- RDS Proxy and MySQL --------------------------------------------------------------------
+# A statement longer than 16 KB pins the client's session to one database connection.
+# https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-proxy-pinning.html
+STATEMENT_BYTES: Final = 16_000
+# Rows gathered into one transaction: wide enough to amortise the commit, short enough to hold
+# locks for well under a second.
+TRANSACTION_ROWS: Final = 1_000
+# One row in SQL text; a larger one is rejected, since it could not stay below a statement.
+ROW_BYTES: Final = 15_000
+
+# --- The outside API ------------------------------------------------------------------------
+API_BODY_BYTES: Final = 256 * KIB
+API_JSON_DEPTH: Final = 200
+
+# --- Words that end up in states and logs ---------------------------------------------------
+ERROR_NAME_CHARS: Final = 100
+ERROR_CAUSE_CHARS: Final = 300

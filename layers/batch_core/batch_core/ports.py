@@ -1,0 +1,169 @@
+"""What the pure code asks of the outside world.
+
+Adapters implement these against AWS, MySQL and HTTP; the tests' fakes implement them in memory,
+and one contract suite runs on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from batch_core.job import Request, Response, Table, User
+from batch_core.outcomes import Outcome, Tally
+from batch_core.run import Slot
+from batch_core.records import Record
+
+
+class PayloadStore(Protocol):
+    """Immutable objects in the payload bucket."""
+
+    def put(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> str:
+        """Write an object and return its ETag; the same key may be overwritten by a retry."""
+        ...
+
+    def get(self, key: str, *, etag: str | None = None, span: tuple[int, int] | None = None) -> bytes:
+        """Read an object, or the bytes `span[0]` up to but not including `span[1]`.
+
+        Raises
+        ------
+        PayloadMissingError
+            When there is no such object.
+        PayloadAlteredError
+            When its ETag is not `etag`.
+        """
+        ...
+
+
+class RecordStream(Protocol):
+    """The stream between the workflow and the writer."""
+
+    def put(self, records: Sequence[tuple[str, bytes]]) -> None:
+        """Put (partition key, data) pairs on the stream, each at least once.
+
+        Raises
+        ------
+        StreamError
+            When some are still refused after the retries; says how many.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call that gave no usable answer."""
+
+    outcome: Outcome
+    error: str  # short class name such as "http_404", "timeout", "too_large"
+
+
+type Answer = Response | Failure | None
+"""None is "not modified"."""
+
+
+class ApiClient(Protocol):
+    """The outside API."""
+
+    def call(
+        self, requests: Sequence[Request], *, seconds: float, requests_per_second: float
+    ) -> list[Answer]:
+        """Make the calls, many at once, and answer each in order within `seconds`.
+
+        Never raises for what the API does: that is a :class:`Failure`.
+        """
+        ...
+
+
+class UserSource(Protocol):
+    """The users query."""
+
+    def users(self, query: str) -> Iterator[User]:
+        """Stream the rows of the query with flat memory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to process a slot, or the reason why not."""
+
+    granted: bool
+    fence: int = 0
+    reason: str = ""  # "duplicate" or "skipped", with `granted` false
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the ledger knows about the records that arrived for some groups of a run."""
+
+    rows: int
+    tally: Tally
+
+
+class RunLedger(Protocol):
+    """The run's account in the database."""
+
+    def open(self, slot: Slot, *, owner: str, seconds: int) -> Lease:
+        """Take the lease for a slot for `seconds`.
+
+        The owner is the execution: the same execution asking again (a retry) gets it again with a
+        higher fence. A slot that was opened by another execution is a "duplicate"; a slot while
+        another one is being processed is "skipped".
+        """
+        ...
+
+    def listed(self, run_id: str, listed: int) -> None:
+        """Record how many users were listed."""
+        ...
+
+    def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
+        """Sum the records written so far, leaving out these (chunk, group) pairs."""
+        ...
+
+    def missing_groups(self, run_id: str, chunk: int, groups: int) -> list[int]:
+        """Name the groups of a chunk of which nothing was written."""
+        ...
+
+    def close(self, run_id: str, *, status: str, tally: Tally, reason: str, keep_days: int) -> None:
+        """Write the run's end, give the lease back, and forget runs older than `keep_days`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row the database would not take, with why."""
+
+    record: Record
+    row: Sequence[object]
+    outcome: Outcome
+    error: str
+
+
+class RowStore(Protocol):
+    """The job's table and the ledger's records, written together."""
+
+    def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
+        """Upsert the rows of these records and enter them in the ledger, in one transaction.
+
+        Raises
+        ------
+        TransientDatabaseError, SchemaError, AccessError
+            When nothing of it is stored.
+        """
+        ...
+
+
+class SchemaStore(Protocol):
+    """The numbered SQL files that were applied."""
+
+    def migrate(self, files: Sequence[tuple[str, int, str, str]]) -> list[str]:
+        """Apply (source, number, name, sql) files once each, in order, under a lock.
+
+        Returns the names applied now.
+
+        Raises
+        ------
+        MigrationError
+            When a file fails, when an applied file has changed since, or when the lock is taken.
+        """
+        ...

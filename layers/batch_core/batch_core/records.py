@@ -1,0 +1,138 @@
+"""The record on the stream: the rows of one group, compressed, with what joins them to their run.
+
+Rows are columnar (names once, values many) since a hundred rows share their names, and a record is
+cut at the 25 KB that Kinesis bills as one unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from batch_core.codec import compress, decompress, dump_json, parse_json
+from batch_core.limits import KIB, PUT_UNIT_BYTES
+
+VERSION: Final = 1
+# A record that inflates beyond this was not made here.
+PLAIN_BYTES: Final = 16 * KIB * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The rows of one group, or of a part of it.
+
+    Parameters
+    ----------
+    tenant, run_id, chunk, group
+        Where the rows come from.
+    version
+        The version of every row, milliseconds since 1970.
+    trace_id, segment_id
+        The X-Ray trace and segment of the invocation that put it on the stream.
+    part
+        0 unless the group did not fit into one record.
+    columns
+        The names of the values in each row; the first is the table's key.
+    rows
+        The values.
+    """
+
+    tenant: str
+    run_id: str
+    chunk: int
+    group: int
+    version: int
+    trace_id: str
+    segment_id: str
+    part: int
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    @property
+    def partition_key(self) -> str:
+        """Spreads groups over shards; order does not matter, since versions decide."""
+        return f"{self.run_id}/{self.chunk}/{self.group}/{self.part}"
+
+
+def encode(record: Record) -> bytes:
+    """Write a record as it travels."""
+    return compress(
+        dump_json(
+            {
+                "v": VERSION,
+                "tenant": record.tenant,
+                "run": record.run_id,
+                "chunk": record.chunk,
+                "group": record.group,
+                "version": record.version,
+                "trace": record.trace_id,
+                "segment": record.segment_id,
+                "part": record.part,
+                "columns": record.columns,
+                "rows": record.rows,
+            }
+        )
+    )
+
+
+def decode(data: bytes) -> Record:
+    """Read a record.
+
+    Raises
+    ------
+    ValueError
+        When it is damaged, of an unknown version, or lacks a field.
+    """
+    fields = parse_json(decompress(data, limit=PLAIN_BYTES))
+    try:
+        if fields["v"] != VERSION:
+            raise ValueError(f"record version {fields['v']!r} is unknown here")
+        columns = tuple(fields["columns"])
+        rows = tuple(tuple(row) for row in fields["rows"])
+        if any(len(row) != len(columns) for row in rows):
+            raise ValueError("a row has not as many values as there are columns")
+        return Record(
+            tenant=str(fields["tenant"]),
+            run_id=str(fields["run"]),
+            chunk=int(fields["chunk"]),
+            group=int(fields["group"]),
+            version=int(fields["version"]),
+            trace_id=str(fields["trace"]),
+            segment_id=str(fields["segment"]),
+            part=int(fields["part"]),
+            columns=columns,
+            rows=rows,
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a record of this project: {error}") from error
+
+
+def encode_parts(record: Record, *, limit: int = PUT_UNIT_BYTES) -> list[tuple[Record, bytes]]:
+    """Write a record in as few parts of at most `limit` bytes as halving gives.
+
+    A single row that is larger stays whole.
+    """
+    parts: list[tuple[Record, bytes]] = []
+    _split(record, record.rows, limit, parts)
+    return parts
+
+
+def _split(
+    record: Record,
+    rows: Sequence[tuple[Any, ...]],
+    limit: int,
+    parts: list[tuple[Record, bytes]],
+) -> None:
+    part = Record(
+        **{name: getattr(record, name) for name in Record.__slots__ if name not in {"part", "rows"}},
+        part=len(parts),
+        rows=tuple(rows),
+    )
+    data = encode(part)
+    if len(data) <= limit or len(rows) <= 1:
+        parts.append((part, data))
+        return
+    middle = len(rows) // 2
+    _split(record, rows[:middle], limit, parts)
+    _split(record, rows[middle:], limit, parts)

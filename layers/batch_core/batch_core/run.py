@@ -1,0 +1,137 @@
+"""One run: its name, its version, and the little that every state carries about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Self
+
+from batch_core.errors import ConfigurationError
+
+# EventBridge Scheduler replaces this text; an execution started by hand, or by an emulator that
+# does not know it, still carries it.
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+SCHEDULED_TIME_ATTRIBUTE: Final = "<aws.scheduler.scheduled-time>"
+
+TENANT_PATTERN: Final = re.compile(r"[a-z][a-z0-9-]{0,23}")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The moment a run stands for; two deliveries of one schedule are the same slot."""
+
+    tenant: str
+    at: datetime
+
+    @property
+    def run_id(self) -> str:
+        """Tenant and time, sortable, safe in S3 keys and URLs."""
+        fraction = f".{self.at.microsecond // 1000:03d}" if self.at.microsecond >= 1000 else ""
+        return f"{self.tenant}-{self.at:%Y%m%dT%H%M%S}{fraction}Z"
+
+    @property
+    def version(self) -> int:
+        """Milliseconds since 1970: the version of every row that the run writes."""
+        return int(self.at.timestamp() * 1000)
+
+
+def slot_of(
+    tenant: str, scheduled_time: str | None, started_at: str, period: timedelta
+) -> Slot:
+    """Name the slot of an execution.
+
+    Parameters
+    ----------
+    tenant
+        The stack's tenant.
+    scheduled_time
+        ISO-8601 text from the schedule. None, or the schedule's literal attribute where nobody
+        replaced it, falls back to `started_at` floored to the period, so that a duplicate start
+        within the period is still the same run.
+    started_at
+        The execution's start, ISO-8601.
+    period
+        The schedule's period.
+
+    Raises
+    ------
+    ConfigurationError
+        When a time cannot be read.
+    """
+    if scheduled_time and scheduled_time != SCHEDULED_TIME_ATTRIBUTE:
+        return Slot(tenant, _instant("scheduled_time", scheduled_time))
+    started = _instant("started_at", started_at)
+    since_epoch = started - datetime(1970, 1, 1, tzinfo=UTC)
+    return Slot(tenant, started - since_epoch % period)
+
+
+def _instant(field: str, text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{field} is {text!r}; give an ISO-8601 time such as 2026-01-31T10:20:00Z"
+        ) from error
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return instant.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every state knows about its run; about 150 bytes of JSON.
+
+    Parameters
+    ----------
+    id
+        The run's name.
+    version
+        The version of the rows it writes, milliseconds since 1970.
+    fence
+        Grows with each lease taken, so that what an earlier holder of the lease wrote is told
+        apart from what this one writes.
+    group_size
+        Users per invocation, at most.
+    requests_per_second
+        What one group may ask of the API per second; 0 is no limit.
+    ends_at
+        Seconds since 1970 by which the groups must have finished.
+    """
+
+    id: str
+    version: int
+    fence: int
+    group_size: int
+    requests_per_second: float
+    ends_at: float
+
+    @property
+    def prefix(self) -> str:
+        """Where the run keeps its objects."""
+        return f"runs/{self.id}/{self.fence}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read the run out of a state's input, ignoring fields of a later version.
+
+        Raises
+        ------
+        ConfigurationError
+            When a field is missing.
+        """
+        try:
+            return cls(
+                id=str(value["id"]),
+                version=int(value["version"]),
+                fence=int(value["fence"]),
+                group_size=int(value["group_size"]),
+                requests_per_second=float(value["requests_per_second"]),
+                ends_at=float(value["ends_at"]),
+            )
+        except KeyError as error:
+            raise ConfigurationError(f"the state's input lacks run.{error.args[0]}") from error
