@@ -26,10 +26,10 @@ RUN_SECONDS: Final = 285
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-map-process-modes.html
 MAP_CONCURRENCY_QUOTA: Final = 40
 # Each iteration of a Map leaves a result of at most this many bytes ...
-ITERATION_RESULT_BYTES: Final = 200
+ITERATION_RESULT_BYTES: Final = 350
 # ... and a Map's raw result list is assumed to count as state, so its length is bounded.
-GROUPS_PER_CHUNK: Final = 1_000
-CHUNKS_PER_RUN: Final = 200
+GROUPS_PER_CHUNK: Final = 500
+CHUNKS_PER_RUN: Final = 100
 
 # --- Listing --------------------------------------------------------------------------------
 # One user as listed, in JSON. A chunk's slices share one stride, so one huge user would inflate
