@@ -26,9 +26,9 @@ RUN_SECONDS: Final = 285
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-map-process-modes.html
 MAP_CONCURRENCY_QUOTA: Final = 40
 # Each iteration of a Map leaves a result of at most this many bytes ...
-ITERATION_RESULT_BYTES: Final = 350
+ITERATION_RESULT_BYTES: Final = 400
 # ... and a Map's raw result list is assumed to count as state, so its length is bounded.
-GROUPS_PER_CHUNK: Final = 500
+GROUPS_PER_CHUNK: Final = 400
 CHUNKS_PER_RUN: Final = 100
 
 # --- Listing --------------------------------------------------------------------------------
