@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -88,7 +89,7 @@ def trace_ids() -> tuple[str, str]:
 def annotate(**values: str | int) -> None:
     """Put searchable annotations on the current trace segment."""
     for name, value in values.items():
-        tracer.put_annotation(name, value)
+        tracer.put_annotation(name, str(value))
 
 
 def publish(tenant: str, values: Mapping[str, float], *, milliseconds: Mapping[str, float]) -> None:
@@ -106,7 +107,7 @@ def publish(tenant: str, values: Mapping[str, float], *, milliseconds: Mapping[s
 
 def _bind(state: str, event: Mapping[str, Any]) -> None:
     run, chunk = event.get("run") or {}, event.get("chunk") or {}
-    context = {
+    context: dict[str, Any] = {
         "state": state,
         "tenant": os.environ.get("TENANT_ID", ""),
         "run_id": run.get("id"),
@@ -115,16 +116,19 @@ def _bind(state: str, event: Mapping[str, Any]) -> None:
     }
     known = {name: value for name, value in context.items() if value is not None}
     # Clears what the environment's last invocation bound.
-    logger.structure_logs(append=False, **known)
-    annotate(**{name: known[name] for name in ("tenant", "run_id", "chunk", "group") if name in known})
+    logger.structure_logs(append=False, formatter_options=None, **known)
+    annotate(
+        **{name: known[name] for name in ("tenant", "run_id", "chunk", "group") if name in known}
+    )
 
 
 def _process_age_ms() -> float:
     """How long ago this process began: called while handlers are imported, that is INIT."""
     try:
-        with open("/proc/self/stat", encoding="ascii") as stat, open("/proc/uptime", encoding="ascii") as up:
-            started_ticks = int(stat.read().rsplit(")", 1)[1].split()[19])
-            uptime = float(up.read().split()[0])
+        # The command's name, in parentheses, may hold spaces; fields are counted behind it.
+        stat = Path("/proc/self/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        started_ticks = int(stat[19])
+        uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
     except OSError:  # not Linux: a developer's laptop
         return 0.0
     return (uptime - started_ticks / os.sysconf("SC_CLK_TCK")) * 1000

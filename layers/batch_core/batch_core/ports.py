@@ -12,8 +12,8 @@ from typing import Protocol
 
 from batch_core.job import Request, Response, Table, User
 from batch_core.outcomes import Outcome, Tally
-from batch_core.run import Slot
 from batch_core.records import Record
+from batch_core.run import Slot
 
 
 class PayloadStore(Protocol):
@@ -23,7 +23,9 @@ class PayloadStore(Protocol):
         """Write an object and return its ETag; the same key may be overwritten by a retry."""
         ...
 
-    def get(self, key: str, *, etag: str | None = None, span: tuple[int, int] | None = None) -> bytes:
+    def get(
+        self, key: str, *, etag: str | None = None, span: tuple[int, int] | None = None
+    ) -> bytes:
         """Read an object, or the bytes `span[0]` up to but not including `span[1]`.
 
         Raises

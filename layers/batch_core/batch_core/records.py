@@ -125,7 +125,9 @@ def _split(
     parts: list[tuple[Record, bytes]],
 ) -> None:
     part = Record(
-        **{name: getattr(record, name) for name in Record.__slots__ if name not in {"part", "rows"}},
+        **{
+            name: getattr(record, name) for name in Record.__slots__ if name not in {"part", "rows"}
+        },
         part=len(parts),
         rows=tuple(rows),
     )

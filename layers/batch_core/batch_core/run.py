@@ -37,9 +37,7 @@ class Slot:
         return int(self.at.timestamp() * 1000)
 
 
-def slot_of(
-    tenant: str, scheduled_time: str | None, started_at: str, period: timedelta
-) -> Slot:
+def slot_of(tenant: str, scheduled_time: str | None, started_at: str, period: timedelta) -> Slot:
     """Name the slot of an execution.
 
     Parameters

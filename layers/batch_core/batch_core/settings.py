@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self, get_type_hints
+from typing import Any, Self, get_type_hints
 
 from batch_core.errors import ConfigurationError
 
@@ -31,13 +31,18 @@ class Settings:
         """
         source = os.environ if env is None else env
         types = get_type_hints(cls)
-        return cls(**{f.name: _read(source, f.name.upper(), types[f.name]) for f in fields(cls)})
+        values: dict[str, Any] = {
+            f.name: _read(source, f.name.upper(), types[f.name]) for f in fields(cls)
+        }
+        return cls(**values)
 
 
 def _read(env: Mapping[str, str], name: str, kind: type) -> str | int | float | bool:
     text = env.get(name)
     if text is None:
-        raise ConfigurationError(f"the environment variable {name} is not set; the template sets it")
+        raise ConfigurationError(
+            f"the environment variable {name} is not set; the template sets it"
+        )
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
