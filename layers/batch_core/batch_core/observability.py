@@ -43,7 +43,14 @@ def observed(state: str) -> Callable[[Handler], Handler]:
     init_ms = _process_age_ms()
 
     def decorate(handler: Handler) -> Handler:
-        traced = tracer.capture_lambda_handler(handler, capture_response=False)
+        @wraps(handler)
+        def segment(event: dict[str, Any], context: Any) -> Any:
+            # Lambda's own segment takes no annotations; the one that the tracer opens here does.
+            # https://docs.aws.amazon.com/xray/latest/devguide/xray-sdk-python-configuration.html
+            annotate(**_identity(event))
+            return handler(event, context)
+
+        traced = tracer.capture_lambda_handler(segment, capture_response=False)
         cold = True
 
         @wraps(handler)
@@ -51,7 +58,10 @@ def observed(state: str) -> Callable[[Handler], Handler]:
             nonlocal cold
             started = time.perf_counter()
             meter.reset()
-            _bind(state, event)
+            # Clears what the environment's last invocation bound.
+            logger.structure_logs(
+                append=False, formatter_options=None, state=state, **_identity(event)
+            )
             response = None
             try:
                 response = traced(event, context)
@@ -105,21 +115,16 @@ def publish(tenant: str, values: Mapping[str, float], *, milliseconds: Mapping[s
     _metrics.flush_metrics()
 
 
-def _bind(state: str, event: Mapping[str, Any]) -> None:
+def _identity(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What joins a log line or a segment to its run."""
     run, chunk = event.get("run") or {}, event.get("chunk") or {}
-    context: dict[str, Any] = {
-        "state": state,
-        "tenant": os.environ.get("TENANT_ID", ""),
+    identity = {
+        "tenant": os.environ.get("TENANT_ID"),
         "run_id": run.get("id"),
         "chunk": chunk.get("n"),
         "group": event.get("group"),
     }
-    known = {name: value for name, value in context.items() if value is not None}
-    # Clears what the environment's last invocation bound.
-    logger.structure_logs(append=False, formatter_options=None, **known)
-    annotate(
-        **{name: known[name] for name in ("tenant", "run_id", "chunk", "group") if name in known}
-    )
+    return {name: value for name, value in identity.items() if value is not None}
 
 
 def _process_age_ms() -> float:

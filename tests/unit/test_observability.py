@@ -1,0 +1,135 @@
+"""Logs and traces as a Lambda environment emits them: its own process, a real collector."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+FUNCTION = """
+from types import SimpleNamespace
+from batch_core import meter
+from batch_core.observability import observed, publish, trace_ids
+
+@observed("Call API")
+def handler(event, context):
+    if event.get("fail"):
+        raise ValueError("boom")
+    meter.count("s3_get")
+    meter.latency(203)
+    return {"trace": trace_ids()}
+
+context = SimpleNamespace(
+    memory_limit_in_mb="512", function_name="f", invoked_function_arn="arn", aws_request_id="r"
+)
+"""
+
+
+class Environment:
+    """Runs code in a process with the variables of a Lambda environment."""
+
+    def __init__(self, collector: socket.socket) -> None:
+        self._collector = collector
+
+    def run(self, code: str, *, check: bool = True) -> list[dict[str, Any]]:
+        """Return what was logged."""
+        host, port = self._collector.getsockname()
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", FUNCTION + code],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT / "layers" / "batch_core"),
+                "LAMBDA_TASK_ROOT": str(ROOT),
+                "AWS_REGION": "ap-northeast-1",
+                "AWS_XRAY_DAEMON_ADDRESS": f"{host}:{port}",
+                "_X_AMZN_TRACE_ID": TRACE,
+                "TENANT_ID": "acme",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def segment(self) -> dict[str, Any]:
+        """Return the next segment that the daemon's address received."""
+        header, _, body = self._collector.recv(65_536).partition(b"\n")
+        assert json.loads(header) == {"format": "json", "version": 1}
+        segment: dict[str, Any] = json.loads(body)
+        return segment
+
+
+@pytest.fixture
+def environment() -> Any:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
+        collector.bind(("127.0.0.1", 0))
+        collector.settimeout(10)
+        yield Environment(collector)
+
+
+EVENT = '{"run": {"id": "acme-1"}, "chunk": {"n": 2}, "group": 3}'
+
+
+def test_an_invocation_logs_its_identity_and_its_meter(environment: Environment) -> None:
+    (line,) = environment.run(f"handler({EVENT}, context)")
+
+    assert line["message"] == "invocation"
+    assert {k: line[k] for k in ("state", "tenant", "run_id", "chunk", "group")} == {
+        "state": "Call API", "tenant": "acme", "run_id": "acme-1", "chunk": 2, "group": 3,
+    }  # fmt: skip
+    meter = line["meter"]
+    assert (meter["s3_get"], sum(meter["api_latency"].values()), meter["memory_mb"]) == (1, 1, 512)
+    assert meter["event_bytes"] == len(EVENT.replace(" ", ""))
+    assert meter["init_ms"] > 0
+
+
+def test_a_warm_invocation_starts_its_meter_and_its_identity_anew(environment: Environment) -> None:
+    first, second = environment.run(f"handler({EVENT}, context); handler({{}}, context)")
+
+    assert "init_ms" not in second["meter"]
+    assert second["meter"]["s3_get"] == 1
+    assert first["meter"]["env_id"] == second["meter"]["env_id"]
+    assert "run_id" not in second
+
+
+def test_a_failing_handler_still_logs_its_meter_and_raises(environment: Environment) -> None:
+    lines = environment.run('handler({"fail": True}, context)', check=False)
+
+    assert lines[0]["message"] == "invocation"
+    assert lines[-1]["exception_name"] == "ValueError"
+
+
+def test_the_trace_carries_the_run_as_annotations(environment: Environment) -> None:
+    environment.run(f"handler({EVENT}, context)")
+
+    segment = environment.segment()
+    assert segment["trace_id"] == "1-5759e988-bd862e3fe1be46a994272793"
+    annotations = segment["annotations"]
+    assert annotations["tenant"] == "acme"
+    assert annotations["run_id"] == "acme-1"
+    assert (annotations["chunk"], annotations["group"]) == ("2", "3")
+
+
+def test_the_trace_ids_go_with_the_records(environment: Environment) -> None:
+    lines = environment.run("print(__import__('json').dumps(handler({}, context)))")
+
+    assert lines[-1]["trace"] == ["1-5759e988-bd862e3fe1be46a994272793", "53995c3f42cd8ad8"]
+
+
+def test_metrics_have_the_tenant_as_their_only_dimension(environment: Environment) -> None:
+    publishing = 'publish("acme", {"UsersListed": 10}, milliseconds={"RunDuration": 12.5})'
+
+    first, second = environment.run(f"{publishing}; {publishing}")
+
+    for metrics in (first, second):
+        assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["Tenant"]]
+        assert (metrics["Tenant"], metrics["UsersListed"]) == ("acme", [10.0])
