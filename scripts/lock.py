@@ -1,8 +1,9 @@
 """Write the hashed lock files from the *.in files beside them.
 
-Versions that are locked already are kept while they fit; `--upgrade` takes the newest. The layer is locked
-with the development lock as its constraint, so that the tests run the versions that are deployed.
+Versions that are locked already are kept while they fit; `--upgrade` takes the newest. The layer is
+locked with the development lock as its constraint, so that the tests run what is deployed.
 """
+# ruff: noqa: T201
 
 from __future__ import annotations
 
@@ -44,9 +45,22 @@ def compile_lock(source: str, *options: str) -> None:
     """Resolve one *.in file into its *.txt."""
     target = Path(source).with_suffix(".txt")
     print(f"lock: {target}", flush=True)
-    command = [str(UV), "pip", "compile", "--quiet", "--generate-hashes", "--python-version", "3.13"]
-    # A lock must install from anywhere: nothing of where this machine gets its packages may stay in it.
-    command += ["--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "make lock"]
+    command = [
+        str(UV),
+        "pip",
+        "compile",
+        "--quiet",
+        "--generate-hashes",
+        "--python-version",
+        "3.13",
+    ]
+    # A lock must install from anywhere: where this machine gets its packages may not stay in it.
+    command += [
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--custom-compile-command",
+        "make lock",
+    ]
     subprocess.run([*command, *options, source, "-o", str(target)], cwd=ROOT, check=True)
     foreign = re.findall(r"^(?:--.*|.*(?:://|file:).*)$", (ROOT / target).read_text(), re.MULTILINE)
     if foreign:

@@ -1,0 +1,364 @@
+"""Make a fresh clone ready: environments from hashed locks, the project, MariaDB.
+
+The first program that ever runs in a checkout, so it needs nothing but the standard library of a
+Python 3.8. Every step is skipped while what it made is still right; a step that was interrupted is
+done again.
+"""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = ROOT / ".local"
+VENV = ROOT / ".venv"
+MINISTACK_VENV = LOCAL / "ministack-venv"
+TOOLS = LOCAL / "tools"
+UV = TOOLS / "bin" / "uv"
+
+DEV_LOCK = ROOT / "requirements" / "dev.txt"
+MINISTACK_LOCK = ROOT / "requirements" / "ministack.txt"
+JSONATA = ROOT / "tests" / "jsonata"
+
+WANTED = "3.13"  # the runtime of template.yaml: functions run under this interpreter locally
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+class SetupError(Exception):
+    """What is missing, and what to type."""
+
+
+def main() -> int:
+    """Run every step that is due."""
+    started = time.monotonic()
+    try:
+        done = [step() for step in (ensure_mariadb, ensure_environments, ensure_jsonata)]
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        command = " ".join(str(part) for part in error.cmd)
+        print(f"setup: exit status {error.returncode} from: {command}", file=sys.stderr)
+        return 1
+    if any(done):
+        say(f"ready, in {time.monotonic() - started:.0f} seconds")
+    return 0
+
+
+def say(text: str) -> None:
+    """Print one line of progress."""
+    print(f"setup: {text}", flush=True)
+
+
+def run(command: list, env: dict, cwd: Path = ROOT) -> None:
+    """Run a program that prints for itself."""
+    subprocess.run([str(part) for part in command], check=True, cwd=str(cwd), env=env)
+
+
+def quiet(command: list) -> bool:
+    """Return whether a program succeeds, showing nothing of it."""
+    try:
+        ran = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return False
+    return ran.returncode == 0
+
+
+# --- MariaDB -------------------------------------------------------------------------------------
+
+
+def ensure_mariadb() -> bool:
+    """Install MariaDB's programs by the system's package manager unless they are there."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin"
+    if shutil.which("mariadbd", path=path) and shutil.which("mariadb-install-db", path=path):
+        return False
+    # The -core package holds the programs alone: no service is installed, so none is started.
+    install_package("MariaDB", ["mariadb-server-core", "mariadb-server"])
+    return True
+
+
+def install_package(what: str, names: list) -> None:
+    """Install the first of the packages that this release has, or say what to type."""
+    if not shutil.which("apt-get"):
+        raise SetupError(
+            f"{what} is missing and this machine has no apt-get. Install it with the machine's own "
+            f"package manager (on Debian the package is {names[0]}), then run make again."
+        )
+    privilege = administrator()
+    if privilege is None:
+        package = next((name for name in names if available(name)), names[-1])
+        raise SetupError(
+            f"{what} is missing, and installing it needs the administrator's password. Type this, "
+            f"then run make again:\n\n    sudo apt-get install --no-install-recommends {package}\n"
+        )
+    say(f"{what}, by apt-get")
+    env = dict(os.environ)
+    run([*privilege, "apt-get", "-qq", "update"], env)
+    package = next((name for name in names if available(name)), names[-1])
+    install = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", "install", "--yes"]
+    install += ["--no-install-recommends", package]
+    run([*privilege, "env", "DEBIAN_FRONTEND=noninteractive", *install], env)
+
+
+def administrator() -> list | None:
+    """Return what precedes an administrator's command, or None when that needs a password."""
+    if os.geteuid() == 0:
+        return []
+    if quiet(["sudo", "-n", "true"]):
+        return ["sudo", "-n"]
+    return None
+
+
+def available(package: str) -> bool:
+    """Return whether this release has the package."""
+    shown = subprocess.run(
+        ["apt-cache", "show", package],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    return b"Package: " in shown.stdout
+
+
+# --- Python environments -------------------------------------------------------------------------
+
+
+def ensure_environments() -> bool:
+    """Make .venv with the project in it, and the local cloud's environment."""
+    changed = ensure_environment(VENV, DEV_LOCK, "the development environment")
+    ensured = ensure_environment(MINISTACK_VENV, MINISTACK_LOCK, "the local cloud's environment")
+    project = key(ROOT / "pyproject.toml", *packages())
+    if changed or stamp(VENV, "project") != project:
+        say("the project itself")
+        uv = ensure_uv()
+        # Its build needs only what the lock has brought.
+        options = ["--quiet", "--no-deps", "--no-build-isolation", "--python", VENV / "bin/python"]
+        run([*uv, "pip", "install", *options, "--editable", ROOT], uv_environment())
+        write_stamp(VENV, project, "project")
+        changed = True
+    return changed or ensured
+
+
+def ensure_environment(venv: Path, lock: Path, what: str) -> bool:
+    """Make a virtual environment hold exactly what a lock says."""
+    python = venv / "bin" / "python"
+    usable = runs(python)
+    if usable and stamp(venv) == key(lock):
+        return False
+    uv = ensure_uv()
+    remove_stamps(venv)
+    env = uv_environment()
+    if not usable:
+        base, origin = find_python()
+        say(f"Python {WANTED} for {what}: {base}, {origin}")
+        run([*uv, "venv", "--quiet", "--clear", "--python", base, venv], env)
+    say(f"{what}, as {lock.relative_to(ROOT)} says")
+    run([*uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock], env)
+    write_stamp(venv, key(lock))
+    return True
+
+
+def packages() -> list:
+    """Return the packages that an editable install finds: with a new one it must be repeated."""
+    folders = (ROOT, ROOT / "layers" / "batch_core")
+    found = (init.parent for folder in folders for init in folder.glob("*/__init__.py"))
+    return sorted(str(package.relative_to(ROOT)) for package in found)
+
+
+def find_python() -> tuple:
+    """Return an interpreter of the wanted version that really runs, and where it was found."""
+    name = f"python{WANTED}"
+    folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
+    found = [
+        (Path(folder) / program, "on PATH") for program in (name, "python3") for folder in folders
+    ]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    versions = pyenv.glob(f"versions/{WANTED}*/bin/{name}")
+    found += [(path, "of pyenv") for path in sorted(versions, reverse=True)]
+    for path, origin in found:
+        if path.is_file() and runs(path):
+            return path, origin
+    return install_python(), "brought by uv"
+
+
+def runs(python: Path) -> bool:
+    """Return whether this is a working interpreter of the wanted version.
+
+    A shim of pyenv exists for every version and fails for those not selected; a stripped-down build
+    may lack what the project needs.
+    """
+    version = "'%d.%d' % sys.version_info[:2]"
+    probe = f"import sys, ssl, ctypes, sqlite3, zlib; sys.exit({version} != '{WANTED}')"
+    return quiet([str(python), "-c", probe])
+
+
+def install_python() -> Path:
+    """Ask uv for an interpreter, kept inside the checkout."""
+    say(f"no Python {WANTED} on PATH or among pyenv's: asking uv for one")
+    env = uv_environment()
+    env["UV_PYTHON_INSTALL_DIR"] = str(LOCAL / "python")
+    try:
+        run([*ensure_uv(), "python", "install", "--no-bin", WANTED], env)
+    except subprocess.CalledProcessError:
+        raise SetupError(
+            f"Python {WANTED} is neither on PATH nor among pyenv's versions, and uv could not "
+            f"download it. Install it (pyenv install {WANTED}, or the system's package "
+            f"python{WANTED}), then run make again."
+        ) from None
+    return max((LOCAL / "python").glob(f"cpython-{WANTED}*/bin/python{WANTED}"))
+
+
+# --- uv ------------------------------------------------------------------------------------------
+
+
+def ensure_uv() -> list:
+    """Return the command of the locked uv, installed under .local/tools with any pip there is."""
+    locked = re.search(r"^uv==.*\n(?: +.*\n)*", DEV_LOCK.read_text(), re.MULTILINE)
+    if locked is None:
+        raise SetupError(f"{DEV_LOCK} has no entry for uv. Run make lock in a working checkout.")
+    if stamp(TOOLS) != key(locked.group()):
+        shutil.rmtree(TOOLS, ignore_errors=True)
+        TOOLS.mkdir(parents=True)
+        only_uv = TOOLS / "uv.txt"
+        only_uv.write_text(locked.group())
+        pip = find_pip()
+        if not pip:
+            install_package("pip", ["python3-pip"])
+            pip = find_pip()
+        say("uv, which installs the rest")
+        options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+        run([*pip, "install", *options, "--target", TOOLS, "--requirement", only_uv], pip_env())
+        write_stamp(TOOLS, key(locked.group()))
+    return [UV]
+
+
+def find_pip() -> list:
+    """Return a command that runs some pip, or an empty list.
+
+    Debian's python3 comes without pip, and without what makes one (python3-venv); a pip that is
+    there may be an old one, or another Python's: it installs a single file.
+    """
+    pythons = [
+        sys.executable,
+        "python3",
+        *map(str, Path.home().glob(".pyenv/versions/3*/bin/python3")),
+    ]
+    for python in pythons:
+        if quiet([python, "-m", "pip", "--version"]):
+            return [python, "-m", "pip"]
+    scratch = TOOLS / "pip"
+    for python in pythons:
+        if quiet([python, "-m", "venv", "--clear", str(scratch)]):
+            return [str(scratch / "bin" / "python"), "-m", "pip"]
+    return []
+
+
+def pip_env() -> dict:
+    """Return the environment of a pip that only carries one file here."""
+    env = dict(os.environ)
+    env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    env["PIP_ROOT_USER_ACTION"] = "ignore"
+    return env
+
+
+def uv_environment() -> dict:
+    """Return the environment of uv and npm: the person's own, and the machine's authorities.
+
+    pip is told by PIP_CERT or pip.conf where a company's proxy or index is; uv and npm carry their
+    own list of authorities and do not read pip's settings, so they are told here.
+    """
+    env = dict(os.environ)
+    env.pop("VIRTUAL_ENV", None)
+    env.setdefault("UV_SYSTEM_CERTS", "1")
+    authorities = env.get("PIP_CERT") or (str(CA_BUNDLE) if CA_BUNDLE.exists() else None)
+    if authorities:
+        env.setdefault("SSL_CERT_FILE", authorities)
+        env.setdefault("NODE_EXTRA_CA_CERTS", authorities)
+    if not any(name.startswith("UV_") and "INDEX" in name for name in env):
+        index = pip_index()
+        if index:
+            env["UV_DEFAULT_INDEX"] = index
+    return env
+
+
+def pip_index() -> str | None:
+    """Return the package index that the person's pip is set to, if any."""
+    if os.environ.get("PIP_INDEX_URL"):
+        return os.environ["PIP_INDEX_URL"]
+    files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf"]
+    files.append(os.environ.get("PIP_CONFIG_FILE", os.devnull))
+    settings = configparser.ConfigParser(interpolation=None)
+    try:
+        settings.read([os.path.expanduser(file) for file in files])  # noqa: PTH111
+    except configparser.Error:
+        return None
+    return settings.get("global", "index-url", fallback=None)
+
+
+# --- the reference JSONata engine ----------------------------------------------------------------
+
+
+def ensure_jsonata() -> bool:
+    """Install the engine with which the tests judge the workflow's expressions."""
+    modules = JSONATA / "node_modules"
+    wanted = key(JSONATA / "package-lock.json")
+    if stamp(modules) == wanted:
+        return False
+    say("the reference JSONata engine")
+    remove_stamps(modules)
+    env = uv_environment()
+    env["PATH"] = f"{VENV / 'bin'}:{env.get('PATH', os.defpath)}"
+    options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+    run([VENV / "bin" / "npm", "ci", *options], env, cwd=JSONATA)
+    write_stamp(modules, wanted)
+    return True
+
+
+# --- stamps --------------------------------------------------------------------------------------
+
+
+def key(*parts: object) -> str:
+    """Return a digest of files, words and the checkout's place: environments do not move."""
+    digest = hashlib.sha256(str(ROOT).encode())
+    for part in parts:
+        digest.update(b"\0")
+        digest.update(part.read_bytes() if isinstance(part, Path) else str(part).encode())
+    return digest.hexdigest()
+
+
+def stamp(folder: Path, name: str = "lock") -> str | None:
+    """Return what a step left in the folder when it was done, or None."""
+    try:
+        return (folder / f".made-from-{name}").read_text()
+    except OSError:
+        return None
+
+
+def write_stamp(folder: Path, text: str, name: str = "lock") -> None:
+    """Say that the step is done."""
+    (folder / f".made-from-{name}").write_text(text)
+
+
+def remove_stamps(folder: Path) -> None:
+    """Say that a step has begun: if it is interrupted, it is done again."""
+    for file in folder.glob(".made-from-*"):
+        file.unlink()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
