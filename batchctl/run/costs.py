@@ -1,0 +1,194 @@
+"""What a run costs at list prices: measured amounts, plus the few that have to be modelled. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Final, Literal
+
+from batchctl.run.figures import Figures
+from batchctl.run.prices import Prices
+
+type Basis = Literal["measured", "modelled"]
+
+# Express memory is billed in steps of 64 MB of "50 MB + definition size + execution data x number
+# of Parallel/Map steps", and duration in steps of 100 ms.
+# https://aws.amazon.com/step-functions/pricing/
+_EXPRESS_BASE_MB: Final = 50
+_EXPRESS_STEP_MB: Final = 64
+_EXPRESS_STEP_MS: Final = 100
+# An Express execution logged at level ALL without data writes about so much for a group of two
+# tasks: 13 events of 390 bytes.
+_EXPRESS_LOG_BYTES_PER_GROUP: Final = 13 * 390
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What of the stack bears on its price.
+
+    Parameters
+    ----------
+    architecture
+        ``arm64`` or ``x86_64``.
+    schedule_minutes
+        The schedule's period: hourly prices are shared out over its runs.
+    shards
+        Shards of the stream.
+    rds_proxy
+        Whether an RDS Proxy stands before the database.
+    logs_executions
+        Whether the workflow logs its execution events.
+    """
+
+    architecture: str
+    schedule_minutes: int
+    shards: int
+    rds_proxy: bool
+    logs_executions: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressBill:
+    """What AWS billed for the execution, or what it would have."""
+
+    milliseconds: int
+    memory_mb: int
+    basis: Basis
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """One service's price for one run, in US dollars, and where the amount comes from."""
+
+    service: str
+    usd: float
+    basis: Basis
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The price of one run; `core` is the first two lines, Step Functions and Lambda."""
+
+    users: int
+    core: Sequence[CostLine]
+    rest: Sequence[CostLine]
+
+    @property
+    def step_functions_lambda(self) -> float | None:
+        """US dollars per million user-runs for Step Functions and Lambda; None without users."""
+        return self._per_million(self.core)
+
+    @property
+    def all_in(self) -> float | None:
+        """US dollars per million user-runs for everything counted; None without users."""
+        return self._per_million([*self.core, *self.rest])
+
+    def _per_million(self, lines: Sequence[CostLine]) -> float | None:
+        if not self.users:
+            return None
+        return sum(line.usd for line in lines) / self.users * 1_000_000
+
+
+def modelled_bill(wall_s: float, state_bytes: int, iterations: int) -> ExpressBill:
+    """Work out what an Express execution of that length would be billed.
+
+    Parameters
+    ----------
+    wall_s
+        Seconds from start to end.
+    state_bytes
+        The largest state, taken for each iteration's data.
+    iterations
+        Iterations of all Maps.
+    """
+    memory_mb = _EXPRESS_BASE_MB + state_bytes * iterations / 1024 / 1024
+    return ExpressBill(
+        milliseconds=ceil(wall_s * 1000 / _EXPRESS_STEP_MS) * _EXPRESS_STEP_MS,
+        memory_mb=ceil(memory_mb / _EXPRESS_STEP_MB) * _EXPRESS_STEP_MB,
+        basis="modelled",
+    )
+
+
+def costs_of(
+    figures: Figures,
+    *,
+    users: int,
+    groups: int,
+    bill: ExpressBill,
+    deployment: Deployment,
+    prices: Prices,
+) -> Costs:
+    """Price one run.
+
+    Parameters
+    ----------
+    figures
+        What it used.
+    users
+        How many users it listed.
+    groups
+        How many groups it had.
+    bill
+        What the execution was billed.
+    """
+    hours = deployment.schedule_minutes / 60
+    express_gb_s = bill.milliseconds / 1000 * bill.memory_mb / 1024
+    execution_log = groups * _EXPRESS_LOG_BYTES_PER_GROUP if deployment.logs_executions else 0
+    core = [
+        CostLine(
+            "Step Functions",
+            prices.step_functions_request + express_gb_s * prices.step_functions_gb_s,
+            bill.basis,
+            f"1 request, {express_gb_s:,.3f} GB-s",
+        ),
+        CostLine(
+            "Lambda",
+            figures.lambda_invocations * prices.lambda_request
+            + figures.lambda_gb_s * prices.lambda_gb_s[deployment.architecture],
+            "measured",
+            f"{figures.lambda_invocations:,} requests, {figures.lambda_gb_s:,.2f} GB-s"
+            f" {deployment.architecture}",
+        ),
+    ]
+    rest = [
+        CostLine(
+            "S3",
+            figures.s3_put * prices.s3_put + figures.s3_get * prices.s3_get,
+            "measured",
+            f"{figures.s3_put:,} PUT, {figures.s3_get:,} GET",
+        ),
+        CostLine(
+            "Kinesis puts",
+            figures.kinesis_put_units * prices.kinesis_put_unit,
+            "measured",
+            f"{figures.kinesis_put_units:,} PUT units",
+        ),
+        CostLine(
+            "Kinesis shards",
+            deployment.shards * hours * prices.kinesis_shard_hour,
+            "modelled",
+            f"{deployment.shards} shard(s) for the {deployment.schedule_minutes} minutes from run"
+            " to run",
+        ),
+        CostLine(
+            "Logs",
+            # Decimal gigabytes: the dearer reading of "per GB".
+            (figures.log_bytes + execution_log) / 1e9 * prices.logs_gb,
+            "modelled",
+            f"{figures.log_bytes:,} bytes of invocation lines measured"
+            + (f", {execution_log:,} bytes of execution events" if execution_log else ""),
+        ),
+    ]
+    if deployment.rds_proxy:
+        rest.append(
+            CostLine(
+                "RDS Proxy",
+                prices.rds_proxy_vcpus_min * hours * prices.rds_proxy_vcpu_hour,
+                "modelled",
+                f"{prices.rds_proxy_vcpus_min} vCPUs for the {deployment.schedule_minutes} minutes"
+                " from run to run",
+            )
+        )
+    return Costs(users=users, core=core, rest=rest)

@@ -1,0 +1,98 @@
+"""The functions' log lines, parsed: one `invocation` line per invocation carries its meter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+LIST_USERS: Final = "List Users"
+CALL_API: Final = "Call API"
+PROCESS_USERS: Final = "Process Users"
+WRITE_ROWS: Final = "Write Rows"
+FINISH_RUN: Final = "Finish Run"
+FUNCTIONS: Final = (LIST_USERS, CALL_API, PROCESS_USERS, WRITE_ROWS, FINISH_RUN)
+
+# CloudWatch Logs bills this much on top of each event's text.
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
+EVENT_OVERHEAD_BYTES: Final = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What one invocation of one function said about itself.
+
+    Parameters
+    ----------
+    state
+        The state, or the function where there is no state, such as ``Call API``.
+    run_id
+        The run it worked for; empty when it worked for several or had not learnt it.
+    chunk, group
+        Which slice of the run it worked on; None where there is none.
+    duration_ms, init_ms
+        Time in the handler, and in INIT before it; `init_ms` is None in a warm environment.
+    memory_mb
+        The function's memory.
+    env_id
+        Names the execution environment.
+    meter
+        Counts of what it used, such as ``s3_get``.
+    api_latency
+        The histogram of its API calls, by :mod:`batch_core.meter`'s bucket.
+    log_bytes
+        What this line costs as logs, in bytes.
+    """
+
+    state: str
+    run_id: str
+    chunk: int | None
+    group: int | None
+    duration_ms: float
+    init_ms: float | None
+    memory_mb: int
+    env_id: str
+    meter: Mapping[str, int] = field(default_factory=dict)
+    api_latency: Mapping[int, int] = field(default_factory=dict)
+    log_bytes: int = 0
+
+    @property
+    def slice(self) -> tuple[str, int | None, int | None]:
+        """What it worked on; the same for a repeated invocation."""
+        return self.state, self.chunk, self.group
+
+    @classmethod
+    def from_line(cls, text: str) -> Self | None:
+        """Read a log line, or return None when it is not an `invocation` line."""
+        line = parse(text)
+        if line is None or line.get("message") != "invocation":
+            return None
+        meter = line.get("meter")
+        if not isinstance(meter, dict) or "duration_ms" not in meter:
+            return None
+        init_ms = meter.get("init_ms")
+        return cls(
+            state=str(line.get("state", "")),
+            run_id=str(line.get("run_id") or ""),
+            chunk=line.get("chunk"),
+            group=line.get("group"),
+            duration_ms=float(meter["duration_ms"]),
+            init_ms=None if init_ms is None else float(init_ms),
+            memory_mb=int(meter.get("memory_mb", 0)),
+            env_id=str(meter.get("env_id", "")),
+            meter={name: value for name, value in meter.items() if isinstance(value, int)},
+            api_latency={int(b): int(n) for b, n in (meter.get("api_latency") or {}).items()},
+            log_bytes=len(text.encode()) + EVENT_OVERHEAD_BYTES,
+        )
+
+
+def parse(text: str) -> dict[str, Any] | None:
+    """Read one line of JSON; None for what the platform writes, such as START and REPORT."""
+    if not text.startswith("{"):
+        return None
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
