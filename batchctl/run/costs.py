@@ -1,4 +1,4 @@
-"""What a run costs at list prices: measured amounts, plus the few that have to be modelled. Pure."""
+"""What a run costs at list prices: measured amounts, and the few that must be modelled. Pure."""
 
 from __future__ import annotations
 
@@ -76,6 +76,11 @@ class Costs:
     rest: Sequence[CostLine]
 
     @property
+    def lines(self) -> Sequence[CostLine]:
+        """Every service, Step Functions and Lambda first."""
+        return [*self.core, *self.rest]
+
+    @property
     def step_functions_lambda(self) -> float | None:
         """US dollars per million user-runs for Step Functions and Lambda; None without users."""
         return self._per_million(self.core)
@@ -83,7 +88,7 @@ class Costs:
     @property
     def all_in(self) -> float | None:
         """US dollars per million user-runs for everything counted; None without users."""
-        return self._per_million([*self.core, *self.rest])
+        return self._per_million(self.lines)
 
     def _per_million(self, lines: Sequence[CostLine]) -> float | None:
         if not self.users:
