@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CORE = Path("layers/batch_core/batch_core")
-WORLD = {"boto3", "botocore", "pymysql", "aiohttp"}
+WORLD = {"boto3", "botocore", "pymysql", "aiohttp", "yarl"}
 OURS = {"batch_core", "batchctl", "functions", "job", "sampleapi", "tests"}
 
 

@@ -73,26 +73,30 @@ def redeem(claim: Mapping[str, Any], *, run: Run, store: PayloadStore) -> Any:
     PayloadAlteredError
         When what is found is not what was put.
     """
-    match claim.get("kind"):
-        case "inline":
-            return claim["value"]
-        case "zlib":
-            packed = b64decode(claim["data"])
-        case "s3":
-            key = str(claim["key"])
+    match claim:
+        case {"kind": "inline", "value": value}:
+            return value
+        case {"kind": "zlib", "data": str(data), "sha256": str(digest)}:
+            try:
+                packed = b64decode(data, validate=True)
+            except ValueError as error:
+                raise PayloadAlteredError(f"the claim cannot be read: {error}") from error
+        case {"kind": "s3", "key": str(key), "bytes": int(size), "sha256": str(digest)}:
             if not key.startswith(f"{run.prefix}/claims/"):
                 raise PayloadForeignError(f"the claim {key} does not belong to the run {run.id}")
             packed = store.get(key)
-            if len(packed) != claim["bytes"]:
+            if len(packed) != size:
                 raise PayloadAlteredError(
-                    f"the claim {key} holds {len(packed)} bytes instead of {claim['bytes']}"
+                    f"the claim {key} holds {len(packed)} bytes instead of {size}"
                 )
-        case kind:
-            raise PayloadAlteredError(f"a claim of kind {kind!r} is unknown here")
+        case _:
+            raise PayloadAlteredError(
+                f"a claim of kind {claim.get('kind')!r} with {sorted(claim)} is unknown here"
+            )
     try:
         plain = decompress(packed, limit=PLAIN_BYTES)
     except ValueError as error:
         raise PayloadAlteredError(f"the claim cannot be read: {error}") from error
-    if sha256(plain).hexdigest() != claim["sha256"]:
+    if sha256(plain).hexdigest() != digest:
         raise PayloadAlteredError("the claim's content is not what was put: its sha256 differs")
     return parse_json(plain)

@@ -14,6 +14,10 @@ from typing import Any
 import orjson
 
 
+class OverLimitError(ValueError):
+    """The data inflates beyond what was allowed: a bomb, or a limit too low."""
+
+
 def dump_json(value: Any) -> bytes:
     """Write compact JSON; database types become text.
 
@@ -41,23 +45,29 @@ def compress(data: bytes) -> bytes:
     return zlib.compress(data, 6)
 
 
-def decompress(data: bytes, *, limit: int) -> bytes:
-    """Inflate at most `limit` bytes.
+def decompress(data: bytes, *, limit: int, gzip: bool = False) -> bytes:
+    """Inflate at most `limit` bytes of zlib's format, or of gzip's.
 
     Raises
     ------
+    OverLimitError
+        When it inflates beyond `limit`.
     ValueError
-        When the data is damaged, incomplete, or inflates beyond `limit` (a bomb).
+        When the data is damaged, incomplete or followed by more.
     """
-    inflater = zlib.decompressobj()
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | (16 if gzip else 0))
     try:
-        plain = inflater.decompress(data, limit)
+        # One byte more than allowed: at exactly the limit zlib stops short of its end mark, and a
+        # maximum of 0 is none at all.
+        plain = inflater.decompress(data, limit + 1)
     except zlib.error as error:
         raise ValueError(f"damaged: {error}") from error
-    if inflater.unconsumed_tail:
-        raise ValueError(f"inflates beyond {limit} bytes")
+    if len(plain) > limit:
+        raise OverLimitError(f"inflates beyond {limit} bytes")
     if not inflater.eof:
         raise ValueError("incomplete")
+    if inflater.unused_data:
+        raise ValueError("followed by more")
     return plain
 
 

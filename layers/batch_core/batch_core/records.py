@@ -111,7 +111,7 @@ def decode(data: bytes) -> Record:
 def encode_parts(record: Record, *, limit: int = PUT_UNIT_BYTES) -> list[tuple[Record, bytes]]:
     """Write a record in as few parts of at most `limit` bytes as halving gives.
 
-    A single row that is larger stays whole.
+    The partition key counts, as it does for Kinesis. A single row that is larger stays whole.
     """
     parts: list[tuple[Record, bytes]] = []
     _split(record, record.rows, limit, parts)
@@ -132,7 +132,7 @@ def _split(
         rows=tuple(rows),
     )
     data = encode(part)
-    if len(data) <= limit or len(rows) <= 1:
+    if len(data) + len(part.partition_key) <= limit or len(rows) <= 1:
         parts.append((part, data))
         return
     middle = len(rows) // 2

@@ -1,0 +1,274 @@
+"""The outside API, over HTTP: many calls at once within one invocation.
+
+One event loop, one connection pool and one TLS context live as long as the environment; why aiohttp
+is in docs/decisions/0003-aiohttp.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Self
+
+import aiohttp
+from yarl import URL
+
+from batch_core import meter
+from batch_core.adapters.http_addresses import AddressRefusedError, any_socket, public_socket
+from batch_core.api_rules import Call, UnfitRequestError, check_base_url, judge, prepare
+from batch_core.limits import API_BODY_BYTES
+from batch_core.outcomes import Outcome
+from batch_core.pacing import Pacer
+from batch_core.ports import Failure
+from batch_core.retry import Setback, pause_before_retry
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from batch_core.job import Request
+    from batch_core.ports import Answer
+
+# A server that does not take a connection in this time will hardly answer in the rest.
+CONNECT_SECONDS: Final = 3.0
+# While an environment is frozen its connections die unnoticed, and a POST on a dead one cannot be
+# sent again. Invocations of one run follow each other in milliseconds, runs in minutes.
+IDLE_SECONDS: Final = 2.0
+
+
+class AiohttpApiClient:
+    """Calls the API below one base URL.
+
+    Parameters
+    ----------
+    base_url
+        Every request stays below it; redirects are not followed.
+    concurrency
+        Calls in flight at once.
+    timeout_seconds
+        For one attempt: connection, headers and body together.
+    allow_private
+        Whether the API may be on a private network; http is allowed only then.
+    secret
+        Gives the bearer token for requests that bring no ``Authorization``, or None.
+    tls
+        True verifies certificates against the system's authorities.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        concurrency: int,
+        timeout_seconds: float,
+        allow_private: bool,
+        secret: Callable[[], str | None],
+        tls: SSLContext | bool = True,
+    ) -> None:
+        self._base_url = check_base_url(base_url, allow_plain=allow_private)
+        self._concurrency = concurrency
+        self._timeout = timeout_seconds
+        self._socket = any_socket if allow_private else public_socket
+        self._secret = secret
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._session: aiohttp.ClientSession | None = None
+        self._used_at = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pool and the loop; environments just end, tests must not leak."""
+        if self._session is not None:
+            self._loop.run_until_complete(self._session.close())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def call(
+        self, requests: Sequence[Request], *, seconds: float, requests_per_second: float
+    ) -> list[Answer]:
+        """Make the calls, many at once, and answer each in order within `seconds`."""
+        if not requests:
+            return []
+        return self._loop.run_until_complete(self._call(requests, seconds, requests_per_second))
+
+    async def _call(
+        self, requests: Sequence[Request], seconds: float, requests_per_second: float
+    ) -> list[Answer]:
+        burst = _Burst(
+            session=await self._open(),
+            base_url=self._base_url,
+            secret=self._secret(),
+            timeout=self._timeout,
+            deadline=self._loop.time() + seconds,
+            pacer=Pacer(requests_per_second, self._loop.time),
+        )
+        answers: list[Answer] = [None] * len(requests)
+        queue = iter(enumerate(requests))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._concurrency, len(requests))):
+                group.create_task(_work(burst, queue, answers))
+        self._used_at = time.time()
+        return answers
+
+    async def _open(self) -> aiohttp.ClientSession:
+        """Get the session, with no connection in it that may have died while nobody looked."""
+        # The wall clock: a frozen environment's monotonic clock may stand still.
+        if self._session is not None and time.time() - self._used_at > IDLE_SECONDS:
+            await self._session.close()
+            self._session = None
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._concurrency,
+                    keepalive_timeout=IDLE_SECONDS,
+                    socket_factory=self._socket,
+                    ssl=self._tls,
+                ),
+                # One user's cookies are nothing to the next.
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                auto_decompress=False,
+                middlewares=[_count_request],
+            )
+        # Two turns of the loop let it read what arrived since the last invocation, so that a
+        # connection that the API has closed leaves the pool before it is used.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        return self._session
+
+
+class _Burst:
+    """The calls of one invocation: what they share."""
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        secret: str | None,
+        timeout: float,
+        deadline: float,
+        pacer: Pacer,
+    ) -> None:
+        self._session = session
+        self._base_url = base_url
+        self._secret = secret
+        self._timeout = timeout
+        self._deadline = deadline
+        self._pacer = pacer
+        self._clock = asyncio.get_running_loop().time
+
+    async def answer(self, request: Request) -> Answer:
+        """Make one call, retries included."""
+        try:
+            call = prepare(request, base_url=self._base_url, secret=self._secret)
+        except UnfitRequestError as error:
+            return Failure(Outcome.REJECTED, str(error))
+        tries = 0
+        while True:
+            wait = self._pacer.reserve(within=self._deadline - self._clock())
+            if wait is None:
+                return Failure(Outcome.RETRY_LATER, "deadline")
+            if wait:
+                await asyncio.sleep(wait)
+            result = await self._attempt(call)
+            if not isinstance(result, Setback):
+                return result
+            # aiohttp has sent it twice already when a kept-alive connection turned out closed.
+            tries += 2 if result.error == "disconnected" and call.repeatable else 1
+            pause = pause_before_retry(
+                result,
+                tries=tries,
+                repeatable=call.repeatable,
+                remaining=self._deadline - self._clock(),
+                random=random.random,
+            )
+            if pause is None:
+                return Failure(Outcome.RETRY_LATER, result.error)
+            if result.retry_after is not None:
+                self._pacer.hold(pause)
+            meter.count("api_retries")
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, call: Call) -> Answer | Setback:
+        started = self._clock()
+        until = min(self._deadline, started + self._timeout)
+        try:
+            async with (
+                asyncio.timeout_at(until),
+                self._session.request(
+                    call.method,
+                    # Already quoted; quoting it again would change what the job asked for.
+                    URL(call.url, encoded=True),
+                    headers=call.headers,
+                    data=call.body,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                body = await _read(response)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            result: Answer | Setback = _explain(error, late=until == self._deadline)
+        else:
+            meter.latency((self._clock() - started) * 1000)
+            result = judge(call, response.status, response.headers, body, now=datetime.now(UTC))
+        if isinstance(result, Setback | Failure):
+            meter.count(f"api_{result.error}")
+        return result
+
+
+async def _work(burst: _Burst, queue: Iterator[tuple[int, Request]], answers: list[Answer]) -> None:
+    for place, request in queue:
+        answers[place] = await burst.answer(request)
+
+
+async def _count_request(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    meter.count("api_requests")
+    return await send(request)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    """Read a body of at most `API_BODY_BYTES` from the wire; None when there is more."""
+    if response.method != "HEAD" and (response.content_length or 0) > API_BODY_BYTES:
+        response.close()
+        return None
+    parts: list[bytes] = []
+    size = 0
+    while part := await response.content.readany():
+        size += len(part)
+        if size > API_BODY_BYTES:
+            response.close()
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _explain(error: Exception, *, late: bool) -> Setback | Failure:
+    """Name what broke a call; the most specific class comes first, as they inherit widely."""
+    result: Setback | Failure = Setback("protocol")
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            result = Setback("connect_timeout", unreached=True)
+        case TimeoutError():
+            result = Failure(Outcome.RETRY_LATER, "deadline") if late else Setback("timeout")
+        case aiohttp.ClientConnectorDNSError():
+            result = Setback("dns", unreached=True)
+        case aiohttp.ClientSSLError():
+            result = Setback("tls", again=False)
+        case aiohttp.ClientConnectorError(os_error=AddressRefusedError()) | aiohttp.InvalidURL():
+            result = Setback("address", again=False)
+        case aiohttp.ClientConnectorError():
+            result = Setback("connect", unreached=True)
+        case aiohttp.ServerDisconnectedError() | OSError():
+            result = Setback("disconnected")
+        case aiohttp.ClientPayloadError():
+            result = Setback("truncated")
+    return result

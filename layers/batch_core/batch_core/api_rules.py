@@ -1,0 +1,212 @@
+"""What may be sent to the API, and what its answers mean.
+
+Requests come from a job and so from data; whatever could leave the base URL or smuggle a second
+request is refused here, before a connection is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from batch_core.codec import OverLimitError, decompress, dump_json
+from batch_core.errors import ConfigurationError
+from batch_core.job import Request, Response
+from batch_core.limits import API_BODY_BYTES
+from batch_core.outcomes import Outcome
+from batch_core.ports import Answer, Failure
+from batch_core.retry import Setback, parse_retry_after
+
+# Sent twice they do no more than sent once. https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
+_REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_METHODS: Final = _REPEATABLE | {"POST", "PATCH"}
+# They frame or route the message, which is not a job's business.
+_RESERVED_HEADERS: Final = frozenset(
+    {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding"}
+    | {"keep-alive", "proxy-authorization", "proxy-connection", "upgrade"}
+)
+_TOKEN: Final = frozenset(
+    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+# Not an answer but a wish to be asked again: too slow, too early, too many.
+_TRY_AGAIN: Final = frozenset({408, 425, 429})
+# With Retry-After these say that the request was turned away unread.
+_TURNED_AWAY: Final = frozenset({429, 503})
+
+
+class UnfitRequestError(Exception):
+    """The request must not be sent; the text is the short name of why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that may be sent as it is."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None
+    conditional: bool
+
+    @property
+    def repeatable(self) -> bool:
+        return self.method in _REPEATABLE
+
+
+def check_base_url(url: str, *, allow_plain: bool) -> str:
+    """Check the tenant's base URL, and take the slash off its end.
+
+    Raises
+    ------
+    ConfigurationError
+        Saying what is wrong with it.
+    """
+    schemes = ("https", "http") if allow_plain else ("https",)
+    try:
+        parts = urlsplit(url)
+        plain = parts.port != 0 and not (parts.username or parts.password)
+    except ValueError as error:
+        raise ConfigurationError(f"ApiBaseUrl is not a URL: {error}") from error
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ConfigurationError(
+            f"ApiBaseUrl needs the form {schemes[0]}://host/path; http is allowed only together "
+            "with private addresses (ApiAllowPrivateAddresses)"
+        )
+    if not plain or parts.query or parts.fragment or not _is_visible(url):
+        raise ConfigurationError(
+            "ApiBaseUrl takes a host, a port and a path, no credentials, query or fragment; give "
+            "credentials through ApiSecretArn"
+        )
+    return url.rstrip("/")
+
+
+def prepare(request: Request, *, base_url: str, secret: str | None) -> Call:
+    """Make the call that a request asks for.
+
+    Parameters
+    ----------
+    request
+        From the job.
+    base_url
+        As `check_base_url` gave it.
+    secret
+        Sent as a bearer token unless the request brings its own ``Authorization``.
+
+    Raises
+    ------
+    UnfitRequestError
+        When it must not be sent.
+    """
+    if request.method not in _METHODS:
+        raise UnfitRequestError("bad_method")
+    if not _stays_below(request.path):
+        raise UnfitRequestError("bad_path")
+    # Data in is free and inflating is paid CPU: plain bodies unless the job wants otherwise.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "express-batch"}
+    if secret is not None:
+        headers["Authorization"] = f"Bearer {secret}"
+    body = None
+    if request.json is not None:
+        headers["Content-Type"] = "application/json"
+        try:
+            body = dump_json(request.json)
+        except TypeError as error:
+            raise UnfitRequestError("bad_body") from error
+    if request.etag is not None:
+        headers["If-None-Match"] = request.etag
+    _merge(headers, request.headers)
+    if not all(_is_header(name, value) for name, value in headers.items()):
+        raise UnfitRequestError("bad_header")
+    return Call(
+        request.method, base_url + request.path, headers, body, conditional=request.etag is not None
+    )
+
+
+def judge(
+    call: Call, status: int, headers: Mapping[str, str], body: bytes | None, *, now: datetime
+) -> Answer | Setback:
+    """Say what an answer of the API means.
+
+    Parameters
+    ----------
+    call
+        What was asked.
+    status, headers
+        As received; header names in any case, so `headers` must ignore it.
+    body
+        Complete, as it came over the wire; None when it was too long.
+    now
+        For a Retry-After that is a date.
+    """
+    error = f"http_{status}"
+    if 200 <= status < 300:
+        return _accept(status, headers, body)
+    if status == 304 and call.conditional:
+        return None
+    if 300 <= status < 400:
+        return Failure(Outcome.REJECTED, "redirect" if status != 304 else error)
+    if status >= 500 or status in _TRY_AGAIN:
+        after = parse_retry_after(headers.get("Retry-After"), now)
+        turned_away = status in _TURNED_AWAY and after is not None
+        return Setback(error, unreached=turned_away, retry_after=after)
+    return Failure(Outcome.REJECTED, error)
+
+
+def _accept(status: int, headers: Mapping[str, str], body: bytes | None) -> Answer:
+    if body is None:
+        return Failure(Outcome.REJECTED, "too_large")
+    match headers.get("Content-Encoding", "").strip().lower():
+        case "" | "identity":
+            pass
+        case "gzip" | "x-gzip":
+            try:
+                body = decompress(body, limit=API_BODY_BYTES, gzip=True)
+            except OverLimitError:
+                return Failure(Outcome.REJECTED, "too_large")
+            except ValueError:
+                return Failure(Outcome.REJECTED, "bad_encoding")
+        case _:
+            return Failure(Outcome.REJECTED, "bad_encoding")
+    etag = headers.get("ETag")
+    # One that could not be sent back, or stored, is as good as none.
+    return Response(status, body, etag if etag and _is_visible(etag) else None)
+
+
+def _stays_below(path: Any) -> bool:
+    """Whether a path, appended to the base URL, can only mean something below it."""
+    if not isinstance(path, str) or not path.startswith("/") or path.startswith("//"):
+        return False
+    if not _is_visible(path) or "\\" in path or "#" in path:
+        return False
+    # Servers differ in when they unquote, so a quoted ".." climbs on some of them.
+    decoded = unquote(path.partition("?")[0]).replace("\\", "/")
+    return not {".", ".."}.intersection(decoded.split("/"))
+
+
+def _merge(headers: dict[str, str], extra: Any) -> None:
+    """Add the job's headers, which win whatever their case."""
+    if not isinstance(extra, Mapping):
+        raise UnfitRequestError("bad_header")
+    ours = {name.lower(): name for name in headers}
+    for name, value in extra.items():
+        if not isinstance(name, str) or name.lower() in _RESERVED_HEADERS:
+            raise UnfitRequestError("bad_header")
+        headers.pop(ours.get(name.lower(), name), None)
+        headers[name] = value
+
+
+def _is_header(name: str, value: Any) -> bool:
+    return (
+        bool(name)
+        and _TOKEN.issuperset(name)
+        and isinstance(value, str)
+        and value.isascii()
+        and value.replace("\t", " ").isprintable()
+    )
+
+
+def _is_visible(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text

@@ -1,0 +1,75 @@
+"""Users that got no row, gathered for one bounded log line per invocation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import sha256
+from typing import Final
+
+from batch_core.limits import ERROR_NAME_CHARS
+from batch_core.observability import logger
+from batch_core.outcomes import Outcome, Tally
+
+_EXAMPLES: Final = 3
+# What goes wrong for many users goes wrong in few ways; a job that puts data into its texts must
+# not make the line grow.
+_CLASSES: Final = 10
+
+
+def pseudonym(tenant: str, user_id: object) -> str:
+    """Name a user in a log without telling who it is; the tenant can search for its own users."""
+    return sha256(f"{tenant}{user_id}".encode()).hexdigest()[:12]
+
+
+class Failures:
+    """What went wrong for which users of a group."""
+
+    def __init__(self, tenant: str) -> None:
+        self._tenant = tenant
+        self._counts: Counter[tuple[Outcome, str]] = Counter()
+        self._examples: dict[tuple[Outcome, str], list[str]] = {}
+
+    def add(self, outcome: Outcome, error: str, user_id: object) -> None:
+        """Enter one user.
+
+        Parameters
+        ----------
+        outcome
+            What became of the user.
+        error
+            The class of the failure, free of personal data.
+        user_id
+            Logged as a pseudonym.
+        """
+        kind = (outcome, error[:ERROR_NAME_CHARS])
+        self._counts[kind] += 1
+        examples = self._examples.setdefault(kind, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(pseudonym(self._tenant, user_id))
+
+    @property
+    def tally(self) -> Tally:
+        """The count of each outcome."""
+        outcomes = Counter[Outcome]()
+        for (outcome, _), count in self._counts.items():
+            outcomes[outcome] += count
+        return Tally.of(outcomes.elements())
+
+    def log(self) -> None:
+        """Write the line, if there is anything to write."""
+        if not self._counts:
+            return
+        logger.warning(
+            "users without a row",
+            users=self._counts.total(),
+            classes=len(self._counts),
+            failures=[
+                {
+                    "outcome": outcome.value,
+                    "error": error,
+                    "users": count,
+                    "examples": self._examples[outcome, error],
+                }
+                for (outcome, error), count in self._counts.most_common(_CLASSES)
+            ],
+        )
