@@ -22,6 +22,8 @@ CLAIM_COMPRESSED_BYTES: Final = 30_000
 # Express executions end after five minutes; the machine stops itself earlier.
 EXPRESS_SECONDS_QUOTA: Final = 300
 RUN_SECONDS: Final = 285
+# Of these, what Finish Run may need to see the last rows arrive; groups must have ended before.
+FINISH_SECONDS: Final = 60
 # "Up to 40 concurrent iterations" of an inline Map; above it is best effort.
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-map-process-modes.html
 MAP_CONCURRENCY_QUOTA: Final = 40

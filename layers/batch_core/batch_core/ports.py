@@ -114,20 +114,24 @@ class RunLedger(Protocol):
         """
         ...
 
-    def listed(self, run_id: str, listed: int) -> None:
-        """Record how many users were listed."""
+    def listed(self, run_id: str, listed: int, *, groups: Sequence[int]) -> None:
+        """Record how many users were listed, and how many groups each chunk has."""
         ...
 
     def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
         """Sum the records written so far, leaving out these (chunk, group) pairs."""
         ...
 
-    def missing_groups(self, run_id: str, chunk: int, groups: int) -> list[int]:
-        """Name the groups of a chunk of which nothing was written."""
+    def silent_groups(self, run_id: str) -> list[tuple[int, int]]:
+        """Name the (chunk, group) pairs of a run of which no record was written."""
         ...
 
-    def close(self, run_id: str, *, status: str, tally: Tally, reason: str, keep_days: int) -> None:
-        """Write the run's end, give the lease back, and forget runs older than `keep_days`."""
+    def close(self, run_id: str, *, status: str, tally: Tally, reason: str) -> None:
+        """Write the run's end and give the lease back, if the run still has it."""
+        ...
+
+    def forget(self, *, keep_days: int) -> None:
+        """Delete some of the runs opened more than `keep_days` ago, with their records."""
         ...
 
 
@@ -155,17 +159,43 @@ class RowStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SqlFile:
+    """A numbered SQL file, cut into statements."""
+
+    source: str  # "batch_core" or "job"; each has numbers of its own
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What the database says about a table."""
+
+    engine: str
+    columns: frozenset[str]
+    nullable: frozenset[str]
+    charsets: frozenset[str]  # of its text columns
+    unique_keys: tuple[tuple[str, ...], ...]
+
+
 class SchemaStore(Protocol):
     """The numbered SQL files that were applied."""
 
-    def migrate(self, files: Sequence[tuple[str, int, str, str]]) -> list[str]:
-        """Apply (source, number, name, sql) files once each, in order, under a lock.
+    def migrate(self, files: Sequence[SqlFile]) -> list[str]:
+        """Apply files once each, in order, under a lock.
 
-        Returns the names applied now.
+        Returns the names of those applied now.
 
         Raises
         ------
         MigrationError
-            When a file fails, when an applied file has changed since, or when the lock is taken.
+            When a statement fails, when an applied file has changed since, or when the lock is
+            taken.
         """
+        ...
+
+    def facts(self, table: str) -> TableFacts | None:
+        """Describe a table, or None when there is none of that name."""
         ...

@@ -59,13 +59,20 @@ def slot_of(tenant: str, scheduled_time: str | None, started_at: str, period: ti
         When a time cannot be read.
     """
     if scheduled_time and scheduled_time != SCHEDULED_TIME_ATTRIBUTE:
-        return Slot(tenant, _instant("scheduled_time", scheduled_time))
-    started = _instant("started_at", started_at)
+        return Slot(tenant, instant("scheduled_time", scheduled_time))
+    started = instant("started_at", started_at)
     since_epoch = started - datetime(1970, 1, 1, tzinfo=UTC)
     return Slot(tenant, started - since_epoch % period)
 
 
-def _instant(field: str, text: str) -> datetime:
+def instant(field: str, text: str) -> datetime:
+    """Read an ISO-8601 time; without a zone it is UTC.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming `field`, when it cannot be read.
+    """
     try:
         instant = datetime.fromisoformat(text)
     except (TypeError, ValueError) as error:

@@ -1,0 +1,31 @@
+"""Finish Run: the function behind the state of the same name."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Any
+
+from batch_core.adapters.mysql import connect
+from batch_core.adapters.mysql_ledger import MySqlRunLedger
+from batch_core.finish_run import RunFinisher, metrics_of
+from batch_core.observability import observed, publish
+from batch_core.settings import FinishRunSettings
+
+
+@cache
+def finisher() -> RunFinisher:
+    """Make what the environment keeps from one invocation to the next."""
+    settings = FinishRunSettings.from_env()
+    return RunFinisher(settings, MySqlRunLedger(connect(settings)))
+
+
+@observed("Finish Run")
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Wait until the ledger balances, judge the run, publish its figures."""
+    finish = finisher()
+    seconds = context.get_remaining_time_in_millis() / 1000
+    answer = finish(event, remaining_seconds=seconds)
+    counts, milliseconds = metrics_of(event, answer, now=time.time())
+    publish(finish.settings.tenant_id, counts, milliseconds=milliseconds)
+    return answer

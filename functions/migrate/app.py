@@ -1,0 +1,32 @@
+"""Migrate: the function that brings the tenant's schema up to date, invoked by a deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import batch_core
+import job
+from batch_core.adapters.mysql import connect
+from batch_core.adapters.mysql_schema import MySqlSchemaStore
+from batch_core.migrate import Migrator
+from batch_core.observability import observed
+from batch_core.settings import MigrateSettings
+
+# An ALTER of a large table takes its time; the function's timeout is the limit.
+STATEMENT_SECONDS = 840
+
+
+@observed("Migrate")
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001
+    """Apply the SQL files that were not applied yet, the machinery's before the job's."""
+    settings = MigrateSettings.from_env()
+    migrate = Migrator(
+        store=MySqlSchemaStore(connect(settings, read_seconds=STATEMENT_SECONDS)),
+        folders=[
+            (module.__name__, Path(str(module.__file__)).parent / "schema")
+            for module in (batch_core, job)
+        ],
+        table=job.JOB.table,
+    )
+    return migrate()

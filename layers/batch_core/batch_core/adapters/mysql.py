@@ -1,0 +1,63 @@
+"""From a function's settings to its database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from batch_core.adapters.mysql_connection import READ_SECONDS, Database
+from batch_core.adapters.rds_token import AwsCredentials, token
+
+if TYPE_CHECKING:
+    from batch_core.settings import DatabaseSettings
+
+# What RDS Proxy's certificates are signed with.
+AMAZON_ROOTS: Final = Path(__file__).with_name("amazon_roots.pem")
+
+
+def connect(settings: DatabaseSettings, *, read_seconds: int = READ_SECONDS) -> Database:
+    """Make the database that the settings describe; it is reached on first use."""
+    return Database(
+        host=settings.database_endpoint,
+        port=settings.database_port,
+        name=settings.database_name,
+        login=_SecretLogin(settings) if settings.database_secret_arn else _TokenLogin(settings),
+        ca_file=Path(settings.database_ca_file) if settings.database_ca_file else AMAZON_ROOTS,
+        read_seconds=read_seconds,
+    )
+
+
+class _TokenLogin:
+    """IAM authentication; a token is made for every connection, which costs next to nothing."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, *, fresh: bool) -> tuple[str, str]:  # noqa: ARG002  always fresh
+        s = self._settings
+        password = token(
+            host=s.database_endpoint,
+            port=s.database_port,
+            user=s.database_user,
+            region=s.aws_region,
+            credentials=AwsCredentials.from_env(),
+            now=datetime.now(UTC),
+        )
+        return s.database_user, password
+
+
+class _SecretLogin:
+    """A user and password from Secrets Manager, read once and again when they are refused."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._arn = settings.database_secret_arn
+        self._login: tuple[str, str] | None = None
+
+    def __call__(self, *, fresh: bool) -> tuple[str, str]:
+        if self._login is None or fresh:
+            # Functions with IAM authentication never load botocore for this.
+            from batch_core.adapters.secrets import database_login  # noqa: PLC0415
+
+            self._login = database_login(self._arn)
+        return self._login

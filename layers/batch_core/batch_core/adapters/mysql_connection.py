@@ -1,0 +1,251 @@
+"""One database connection per execution environment: opened late, replaced when lost."""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pymysql
+from pymysql.constants import SERVER_STATUS
+
+from batch_core import meter
+from batch_core.adapters.mysql_errors import DEADLOCK, LOCK_WAIT_TIMEOUT, classify, number_of
+from batch_core.errors import AccessError, ConfigurationError, TransientDatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+type Connection = pymysql.connections.Connection[pymysql.cursors.Cursor]
+
+CONNECT_SECONDS: Final = 5
+# Shorter than any function's timeout, longer than a statement of the writer takes.
+READ_SECONDS: Final = 15
+# A connection that rested may have been closed by the proxy, or by a failover, without our notice.
+IDLE_SECONDS: Final = 30.0
+
+ATTEMPTS: Final = 4
+
+# Transient, yet the connection is sound; after any other transient error it is not, or it leads to
+# a server that a failover has made read-only.
+_LOCKED: Final = {LOCK_WAIT_TIMEOUT, DEADLOCK}
+
+
+class Login(Protocol):
+    """Tells the user name and the password to connect with; `fresh` after a refusal."""
+
+    def __call__(self, *, fresh: bool) -> tuple[str, str]: ...
+
+
+class Session:
+    """A connection on loan for one piece of work; measures each statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str | bytes, values: Sequence[object] = ()) -> int:
+        """Run a statement and return how many rows it touched.
+
+        Statements in bytes are sent as they are; values are put into text by the driver.
+
+        Raises
+        ------
+        DatabaseError
+            The class that says what to do about it.
+        """
+        text = sql if isinstance(sql, bytes) else self._text(sql, values).encode()
+        try:
+            _measure(text)
+            return self._connection.query(text)
+        except Exception as error:
+            raise classify(error) from error
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return all its rows."""
+        text = self._text(sql, values)
+        try:
+            _measure(text.encode())
+            with self._connection.cursor() as cursor:
+                cursor.execute(text)
+                return list(cursor.fetchall())
+        except Exception as error:
+            raise classify(error) from error
+
+    def row(self, sql: str, values: Sequence[object] = ()) -> tuple[Any, ...] | None:
+        """Run a query and return its first row."""
+        rows = self.rows(sql, values)
+        return rows[0] if rows else None
+
+    def _text(self, sql: str, values: Sequence[object]) -> str:
+        return self._connection.cursor().mogrify(sql, tuple(values)) if values else sql
+
+
+def _measure(text: bytes) -> None:
+    meter.count("db_statements")
+    meter.peak("db_statement_bytes_max", len(text))
+
+
+class Database:
+    """The tenant's database; lives as long as the execution environment.
+
+    Every connection is opened with the same arguments and changes no setting of its session, so
+    that RDS Proxy may share database connections among all of them.
+    https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-proxy-pinning.html
+
+    Parameters
+    ----------
+    login
+        Asked for the credentials whenever a connection is opened.
+    ca_file
+        The only authorities whose certificates are accepted. One small file, read once: PyMySQL's
+        default reads the system's bundle for every connection, which costs 30 ms.
+    read_seconds
+        How long to wait for an answer before the connection is taken for lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        name: str,
+        login: Login,
+        ca_file: Path,
+        read_seconds: int = READ_SECONDS,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._name = name
+        self._login = login
+        self._ca_file = ca_file
+        self._read_seconds = read_seconds
+        self._connection: Connection | None = None
+        self._used_at = 0.0
+
+    def transact[T](self, work: Callable[[Session], T], *, attempts: int = ATTEMPTS) -> T:
+        """Do a piece of work in one transaction, and all of it again after a transient error.
+
+        A commit whose answer is lost may have happened: `work` must not mind being done twice.
+
+        Raises
+        ------
+        DatabaseError
+            When the last attempt fails; nothing is stored then, but for a lost answer to a commit.
+        """
+
+        def transaction() -> T:
+            connection = self.connection()
+            session = Session(connection)
+            session.execute(b"BEGIN")
+            result = work(session)
+            session.execute(b"COMMIT")
+            return result
+
+        return self._attempt(transaction, attempts)
+
+    def ask[T](self, work: Callable[[Session], T], *, attempts: int = ATTEMPTS) -> T:
+        """Do a piece of work whose statements each stand alone, again after a transient error."""
+        return self._attempt(lambda: work(Session(self.connection())), attempts)
+
+    def connection(self) -> Connection:
+        """The connection, opened or replaced if need be.
+
+        Raises
+        ------
+        AccessError, TransientDatabaseError
+            When it cannot be opened.
+        """
+        if self._connection is not None and time.monotonic() - self._used_at > IDLE_SECONDS:
+            try:
+                self._connection.ping(reconnect=False)
+            except Exception:  # noqa: BLE001  whatever it is, the connection is of no use
+                self.discard()
+        if self._connection is None:
+            try:
+                self._connection = self._open(fresh=False)
+            except AccessError:
+                # The secret was rotated, or the token is of an earlier quarter of an hour.
+                self._connection = self._open(fresh=True)
+        self._used_at = time.monotonic()
+        return self._connection
+
+    def discard(self) -> None:
+        """Close the connection; the server rolls back what it had not committed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Hard, since an orderly goodbye may wait for a peer that no longer answers.
+            connection._force_close()  # type: ignore[attr-defined]  # absent from the stubs
+
+    def _attempt[T](self, work: Callable[[], T], attempts: int) -> T:
+        for attempt in range(1, attempts + 1):
+            try:
+                return work()
+            except TransientDatabaseError as error:
+                if number_of(error.__cause__) in _LOCKED:
+                    self._roll_back()
+                else:
+                    self.discard()
+                if attempt == attempts:
+                    raise
+                meter.count("db_retries")
+                # Full jitter: those who collided must not meet again.
+                time.sleep(random.uniform(0, 0.1 * 3**attempt))  # noqa: S311
+            except BaseException:
+                self._roll_back()
+                raise
+        raise AssertionError("attempts must be at least 1")
+
+    def _roll_back(self) -> None:
+        """Leave no transaction open: roll back, or else close."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.rollback()
+        except Exception:  # noqa: BLE001  whatever it is, the connection is of no use
+            self.discard()
+
+    def _open(self, *, fresh: bool) -> Connection:
+        user, password = self._login(fresh=fresh)
+        meter.count("db_connections")
+        try:
+            connection = pymysql.connect(
+                host=self._host,
+                port=self._port,
+                user=user,
+                password=password,
+                database=self._name,
+                charset="utf8mb4",
+                autocommit=True,
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=self._read_seconds,
+                write_timeout=self._read_seconds,
+                ssl=self._tls,
+            )
+        except Exception as error:
+            raise classify(error) from error
+        status: int = connection.server_status  # type: ignore[attr-defined]  # absent from the stubs
+        if status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES:
+            with suppress(Exception):
+                connection.close()
+            raise ConfigurationError(
+                "the database runs with sql_mode NO_BACKSLASH_ESCAPES, which changes how text is "
+                "quoted; remove it from the parameter group"
+            )
+        return connection
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_verify_locations(cafile=str(self._ca_file))
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"the certificates in {self._ca_file}, which DATABASE_CA_FILE names, cannot be "
+                f"read: {error}"
+            ) from error
+        return context

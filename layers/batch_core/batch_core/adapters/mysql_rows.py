@@ -1,0 +1,144 @@
+"""The job's table and the ledger's records, written in one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from batch_core.errors import GoneError
+from batch_core.outcomes import Outcome
+from batch_core.ports import RejectedRow
+from batch_core.upsert import Upsert, isolate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from batch_core.adapters.mysql_connection import Database, Session
+    from batch_core.job import Table
+    from batch_core.records import Record
+
+_LEDGER: Final = Upsert.overwriting(
+    "batch_record",
+    key=("run_id", "chunk", "grp", "part"),
+    columns=("rows", "stored", "rejected", "gone"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One row on its way into the table."""
+
+    record: Record
+    row: tuple[Any, ...]
+    text: bytes
+
+    @property
+    def order(self) -> tuple[bool, Any]:
+        """By key, so that writers lock rows in the same order; text keys behind numbers."""
+        return isinstance(self.row[0], str), self.row[0]
+
+
+class MySqlRowStore:
+    """Guarded bulk upserts; what cannot be stored is found and reported."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
+        """Upsert the rows of these records and enter them in the ledger, in one transaction.
+
+        Returns
+        -------
+        The rows that cannot be stored, each with its error; they are entered too.
+
+        Raises
+        ------
+        TransientDatabaseError, SchemaError, AccessError
+            When nothing of it is stored, retries included.
+        """
+        # A record that was delivered twice counts once.
+        unique = list({_name(record): record for record in records}.values())
+        lines, unwritable = _lines(table, unique)
+
+        def work(session: Session) -> list[RejectedRow]:
+            rejected = [*unwritable, *_write_lines(session, table, lines)]
+            _enter(session, unique, rejected)
+            return rejected
+
+        return self._database.transact(work)
+
+
+def _name(record: Record) -> tuple[str, int, int, int]:
+    return record.run_id, record.chunk, record.group, record.part
+
+
+def _column_sets(records: Iterable[Record]) -> set[tuple[str, ...]]:
+    """One, but for the minutes in which a deployment replaces one job by the next."""
+    return {record.columns for record in records}
+
+
+def _lines(table: Table, records: Sequence[Record]) -> tuple[list[_Line], list[RejectedRow]]:
+    lines: list[_Line] = []
+    rejected: list[RejectedRow] = []
+    upserts = {columns: Upsert.guarded(table, columns) for columns in _column_sets(records)}
+    for record in records:
+        upsert = upserts[record.columns]
+        for row in record.rows:
+            if type(row[0]) not in {int, str}:
+                fault = f"the key is of type {type(row[0]).__name__}, neither a number nor text"
+                rejected.append(RejectedRow(record, row, Outcome.REJECTED, fault))
+                continue
+            try:
+                lines.append(_Line(record, row, upsert.row((*row, record.version))))
+            except ValueError as error:
+                rejected.append(RejectedRow(record, row, Outcome.REJECTED, str(error)))
+    return lines, rejected
+
+
+def _write_lines(session: Session, table: Table, lines: Sequence[_Line]) -> list[RejectedRow]:
+    rejected: list[RejectedRow] = []
+    pending = lines
+    while pending:
+        newest: dict[Any, _Line] = {}
+        older: list[_Line] = []
+        for line in pending:
+            known = newest.setdefault(line.row[0], line)
+            if line.record.version > known.record.version:
+                newest[line.row[0]] = line
+                older.append(known)
+            elif line is not known:
+                older.append(line)
+        failed = _write_newest(session, table, sorted(newest.values(), key=lambda x: x.order))
+        rejected.extend(failed)
+        # Where the newest row of a user cannot be stored, the one before it gets its chance.
+        keys = {row.row[0] for row in failed}
+        pending = [line for line in older if line.row[0] in keys]
+    return rejected
+
+
+def _write_newest(session: Session, table: Table, lines: Sequence[_Line]) -> list[RejectedRow]:
+    rejected: list[RejectedRow] = []
+    for columns in sorted(_column_sets(line.record for line in lines)):
+        upsert = Upsert.guarded(table, columns)
+        same = [line for line in lines if line.record.columns == columns]
+
+        def act(part: Sequence[_Line], upsert: Upsert = upsert) -> None:
+            session.execute(upsert.statement([line.text for line in part]))
+
+        for part in upsert.split([line.text for line in same]):
+            for line, error in isolate(same[part], act):
+                outcome = Outcome.GONE if isinstance(error, GoneError) else Outcome.REJECTED
+                rejected.append(RejectedRow(line.record, line.row, outcome, str(error)))
+    return rejected
+
+
+def _enter(session: Session, records: Sequence[Record], rejected: Sequence[RejectedRow]) -> None:
+    lost = Counter((_name(row.record), row.outcome) for row in rejected)
+    entries = []
+    for record in sorted(records, key=_name):
+        name, rows = _name(record), len(record.rows)
+        refused, gone = lost[name, Outcome.REJECTED], lost[name, Outcome.GONE]
+        entries.append(_LEDGER.row((*name, rows, rows - refused - gone, refused, gone)))
+    for part in _LEDGER.split(entries):
+        session.execute(_LEDGER.statement(entries[part]))

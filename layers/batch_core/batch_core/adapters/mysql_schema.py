@@ -1,0 +1,168 @@
+"""Which numbered SQL files were applied, and what the tables look like."""
+
+from __future__ import annotations
+
+import time
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from batch_core.adapters.mysql_errors import LOCK_WAIT_TIMEOUT, number_of
+from batch_core.errors import DatabaseError, MigrationError
+from batch_core.ports import TableFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batch_core.adapters.mysql_connection import Database, Session
+    from batch_core.ports import SqlFile
+
+# How long a statement may wait for a table that is in use. While it waits, everything that wants
+# the table waits behind it, the writer included, so: short, and again.
+LOCK_WAIT_SECONDS: Final = 3
+LOCK_ATTEMPTS: Final = 5
+
+# Another migration of the same schema; these end within minutes.
+_MUTEX_SECONDS: Final = 10
+
+_CREATE: Final = """
+CREATE TABLE IF NOT EXISTS batch_migration (
+  source     VARCHAR(64)       NOT NULL,
+  number     SMALLINT UNSIGNED NOT NULL,
+  name       VARCHAR(255)      NOT NULL,
+  statements SMALLINT UNSIGNED NOT NULL,
+  complete   TINYINT           NOT NULL,
+  checksum   CHAR(64)          NOT NULL,
+  applied_at DATETIME(3)       NOT NULL,
+  PRIMARY KEY (source, number)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4
+"""
+
+
+class MySqlSchemaStore:
+    """The table `batch_migration`, and information_schema."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def migrate(self, files: Sequence[SqlFile]) -> list[str]:
+        """Apply files once each, in order, under a lock; return the names of those applied now.
+
+        Raises
+        ------
+        MigrationError
+            When a statement fails, when an applied file has changed since, or when the lock is
+            taken.
+        """
+        try:
+            return self._database.ask(lambda session: _migrate(session, files), attempts=1)
+        finally:
+            # With the connection go the lock and the setting, which no other function may inherit.
+            self._database.discard()
+
+    def facts(self, table: str) -> TableFacts | None:
+        """Describe a table, or None when there is none of that name."""
+        return self._database.ask(lambda session: _facts(session, table))
+
+
+def _migrate(session: Session, files: Sequence[SqlFile]) -> list[str]:
+    # Both lines pin the connection to this client, which is fine for something as rare as this.
+    taken = session.row(
+        "SELECT GET_LOCK(LEFT(CONCAT('batch_migrate.', DATABASE()), 64), %s)", (_MUTEX_SECONDS,)
+    )
+    if taken != (1,):
+        raise MigrationError(
+            "another migration of this database is running; try again when it ends"
+        )
+    session.execute("SET SESSION lock_wait_timeout = %s", (LOCK_WAIT_SECONDS,))
+    session.execute(_CREATE)
+    return [f"{file.source}/{file.name}" for file in files if _apply(session, file)]
+
+
+def _apply(session: Session, file: SqlFile) -> bool:
+    """Apply what is left of a file; tell whether anything was."""
+    known = session.row(
+        "SELECT statements, complete, checksum FROM batch_migration"
+        " WHERE source = %s AND number = %s",
+        (file.source, file.number),
+    )
+    done, complete, checksum = known or (0, 0, _checksum(()))
+    same_length = not complete or done == len(file.statements)
+    if not same_length or checksum != _checksum(file.statements[:done]):
+        raise MigrationError(
+            f"{file.source}/{file.name} has changed since it was applied; restore it and put the "
+            "change into a new file with the next number"
+        )
+    if complete:
+        return False
+    for number, statement in enumerate(file.statements[done:], start=done + 1):
+        try:
+            _execute(session, statement)
+        except DatabaseError as error:
+            raise MigrationError(
+                f"{file.source}/{file.name}, statement {number}, failed with {error}. Those before "
+                "it are applied and will not be again; correct it and migrate again. It begins: "
+                f"{statement[:100]}"
+            ) from error
+        _remember(session, file, number, complete=number == len(file.statements))
+    if not file.statements:
+        _remember(session, file, 0, complete=True)
+    return True
+
+
+def _execute(session: Session, statement: str) -> None:
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            session.execute(statement.encode())
+        except DatabaseError as error:
+            if number_of(error.__cause__) != LOCK_WAIT_TIMEOUT or attempt == LOCK_ATTEMPTS:
+                raise
+            # Lets those who queued behind the attempt through.
+            time.sleep(attempt)
+        else:
+            return
+
+
+def _remember(session: Session, file: SqlFile, statements: int, *, complete: bool) -> None:
+    checksum = _checksum(file.statements[:statements])
+    session.execute(
+        "INSERT INTO batch_migration"
+        " (source, number, name, statements, complete, checksum, applied_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(3)) ON DUPLICATE KEY UPDATE"
+        " statements = VALUES(statements), complete = VALUES(complete),"
+        " checksum = VALUES(checksum), applied_at = VALUES(applied_at)",
+        (file.source, file.number, file.name, statements, complete, checksum),
+    )
+
+
+def _checksum(statements: Sequence[str]) -> str:
+    return sha256("\0".join(statements).encode()).hexdigest()
+
+
+def _facts(session: Session, table: str) -> TableFacts | None:
+    found = session.row(
+        "SELECT ENGINE FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+        (table,),
+    )
+    if found is None:
+        return None
+    columns = session.rows(
+        "SELECT COLUMN_NAME, IS_NULLABLE, CHARACTER_SET_NAME FROM information_schema.COLUMNS"
+        " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+        (table,),
+    )
+    keys: dict[str, list[str]] = {}
+    for key, column in session.rows(
+        "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS"
+        " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s AND NON_UNIQUE = 0"
+        " ORDER BY INDEX_NAME, SEQ_IN_INDEX",
+        (table,),
+    ):
+        keys.setdefault(key, []).append(column)
+    return TableFacts(
+        engine=str(found[0]),
+        columns=frozenset(name for name, _, _ in columns),
+        nullable=frozenset(name for name, nullable, _ in columns if nullable == "YES"),
+        charsets=frozenset(charset for _, _, charset in columns if charset),
+        unique_keys=tuple(tuple(key) for key in keys.values()),
+    )

@@ -1,0 +1,202 @@
+"""Finish Run: wait until the ledger balances, then judge the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from batch_core.errors import DatabaseError
+from batch_core.limits import FINISH_SECONDS, RUN_SECONDS
+from batch_core.observability import logger
+from batch_core.outcomes import Tally
+from batch_core.ports import RunLedger, Written
+from batch_core.run import Run
+from batch_core.settings import FinishRunSettings
+
+# The writer's mapping polls once a second; past this, rows are late for a reason worth reporting.
+WAIT_SECONDS: Final = 45.0
+# Left for judging and closing before Lambda ends the invocation.
+MARGIN_SECONDS: Final = 5.0
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+
+REASON_CHARS: Final = 1_000
+_NAMED: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinisher:
+    """What finishing needs, made once per execution environment."""
+
+    settings: FinishRunSettings
+    ledger: RunLedger
+    clock: Callable[[], float] = field(default=time.monotonic)
+    sleep: Callable[[float], None] = field(default=time.sleep)
+
+    def __call__(self, event: Mapping[str, Any], *, remaining_seconds: float) -> dict[str, Any]:
+        """Answer the state Finish Run.
+
+        Parameters
+        ----------
+        remaining_seconds
+            What is left of the invocation.
+
+        Raises
+        ------
+        DatabaseError
+            When the ledger cannot be read or closed.
+        """
+        run = Run.from_json(event["run"])
+        listed = int(event["listed"])
+        promised = Tally.from_json(event["tally"])
+        failed = failed_groups(event)
+        wait = min(WAIT_SECONDS, remaining_seconds - MARGIN_SECONDS)
+        regular = self._await(run, promised.queued, failed, wait)
+        everything = self.ledger.written(run.id) if failed else regular
+        tally = settle(promised, regular, everything, all_named=len(failed) == _count(event))
+        unaccounted = listed - tally.settled
+        reason = self._judge(event, run, listed, tally, missing=promised.queued - regular.rows)
+        status = "failed" if reason else "completed"
+        self.ledger.close(run.id, status=status, tally=tally, reason=reason)
+        try:
+            self.ledger.forget(keep_days=self.settings.ledger_retention_days)
+        except DatabaseError as error:
+            # The run is closed whatever becomes of this; the next one forgets what is left.
+            logger.warning("old runs are still there", error=str(error))
+        logger.info("finished", status=status, listed=listed, unaccounted=unaccounted)
+        return {
+            "status": status,
+            "run_id": run.id,
+            "listed": listed,
+            "outcomes": tally.outcomes,
+            "unaccounted": unaccounted,
+            "reason": reason,
+        }
+
+    def _await(
+        self, run: Run, queued: int, failed: Sequence[tuple[int, int]], seconds: float
+    ) -> Written:
+        """Look until the rows that were queued have arrived, or the time is over."""
+        deadline = self.clock() + seconds
+        pause = _FIRST_PAUSE
+        while True:
+            written = self.ledger.written(run.id, excluding=failed)
+            left = deadline - self.clock()
+            if written.rows >= queued or left <= 0:
+                return written
+            self.sleep(min(pause, left))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _judge(
+        self, event: Mapping[str, Any], run: Run, listed: int, tally: Tally, *, missing: int
+    ) -> str:
+        """Say why the run failed, or nothing when it did not."""
+        faults = []
+        if missing > 0:
+            faults.append(
+                f"{missing} rows that were put on the stream have not reached the database; "
+                f"groups without a record, among them those with nothing to store: "
+                f"{_some([f'{c}/{g}' for c, g in self.ledger.silent_groups(run.id)])}"
+            )
+        if listed != tally.settled:
+            faults.append(
+                f"{listed - tally.settled} of {listed} users are unaccounted for"
+                if listed > tally.settled
+                else f"{tally.settled} outcomes for {listed} users"
+            )
+        faults += [
+            fault
+            for fault in (
+                _over("rejected", tally.rejected, listed, self.settings.max_rejected_percent),
+                _over(
+                    "retry_later", tally.retry_later, listed, self.settings.max_retry_later_percent
+                ),
+            )
+            if fault
+        ]
+        if not faults:
+            return ""
+        if count := _count(event):
+            faults.append(f"{count} groups failed")
+        faults += [_described(failure) for failure in event.get("failures") or []]
+        return "; ".join(faults)[:REASON_CHARS]
+
+
+def settle(promised: Tally, regular: Written, everything: Written, *, all_named: bool) -> Tally:
+    """Replace the promise of queued rows by what became of them.
+
+    Parameters
+    ----------
+    promised
+        What the states counted; the users of failed groups are all `retry_later` in it.
+    regular
+        What was written for groups that did not fail.
+    everything
+        What was written for all groups: a group may fail after its rows were put on the stream.
+    all_named
+        Whether the failed groups are all known by name. If not, what was written beyond the
+        promise is theirs.
+    """
+    theirs = everything.rows - regular.rows
+    if not all_named:
+        theirs += max(regular.rows - promised.queued, 0)
+    moved = min(theirs, promised.retry_later)
+    return replace(promised + everything.tally, queued=0, retry_later=promised.retry_later - moved)
+
+
+def failed_groups(event: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """The (chunk, group) pairs that the workflow names as failed."""
+    return [
+        (int(chunk["chunk"]), int(group))
+        for chunk in event.get("failed") or []
+        for group in chunk["groups"]
+    ]
+
+
+def metrics_of(
+    event: Mapping[str, Any], answer: Mapping[str, Any], *, now: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What to publish of a finished run: counts, and durations in milliseconds.
+
+    Parameters
+    ----------
+    now
+        Seconds since 1970.
+    """
+    started_at = Run.from_json(event["run"]).ends_at - (RUN_SECONDS - FINISH_SECONDS)
+    words = {name: f"Users{name.title().replace('_', '')}" for name in answer["outcomes"]}
+    counts = {words[name]: count for name, count in answer["outcomes"].items()}
+    completed = answer["status"] == "completed"
+    return (
+        {
+            "UsersListed": answer["listed"],
+            **counts,
+            "UsersUnaccounted": answer["unaccounted"],
+            "RunCompleted": int(completed),
+            "RunFailed": int(not completed),
+        },
+        {"RunDuration": round((now - started_at) * 1000)},
+    )
+
+
+def _count(event: Mapping[str, Any]) -> int:
+    return int(event.get("failed_groups") or 0)
+
+
+def _over(word: str, count: int, listed: int, percent: float) -> str:
+    if count * 100 <= listed * percent:
+        return ""
+    share = 100 * count / listed if listed else 100
+    return f"{count} of {listed} users ({share:.3g} %) are {word}; {percent:g} % are tolerated"
+
+
+def _described(failure: Mapping[str, Any]) -> str:
+    place = f" {failure['chunk']}/{failure['group']}" if "group" in failure else ""
+    return f"{failure.get('state')}{place}: {failure.get('error')} {failure.get('cause')}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return (" ".join(names[:_NAMED]) or "none") + more

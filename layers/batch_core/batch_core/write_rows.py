@@ -1,0 +1,154 @@
+"""Write Rows: from records on the stream to rows in the table.
+
+Nothing a record holds may stop the shard: what cannot be read or stored is put aside in S3 and the
+shard moves on. A database that cannot be reached, or whose tables are not what the code expects,
+raises, so that the whole batch is delivered again and no good row is put aside for it.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from batch_core import meter
+from batch_core.codec import dump_json
+from batch_core.job import Table
+from batch_core.limits import TRANSACTION_ROWS
+from batch_core.observability import annotate, logger
+from batch_core.outcomes import Outcome
+from batch_core.ports import PayloadStore, RejectedRow, RowStore
+from batch_core.records import Record, decode
+
+# The ledger's columns; a record beyond them was not made here.
+_NUMBER_MAX: Final = 65_535
+_VERSION_MAX: Final = 2**63 - 1
+_RUN_ID_CHARS: Final = 64
+# How much of a batch its log line names.
+_NAMED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RowWriter:
+    """What writing needs, made once per execution environment.
+
+    Parameters
+    ----------
+    quarantine
+        Makes the store for what cannot be stored; called only when there is something, since
+        loading the AWS SDK takes longer than writing a batch.
+    """
+
+    tenant: str
+    table: Table
+    rows: RowStore
+    quarantine: Callable[[], PayloadStore]
+
+    def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer the event source mapping: nothing of the batch needs to be delivered again.
+
+        Raises
+        ------
+        TransientDatabaseError, SchemaError, AccessError
+            When the database cannot take the batch; it must be delivered again.
+        """
+        records = list(self._readable(event["Records"]))
+        _join_logs(records)
+        for batch in batches(records):
+            rejected = self.rows.write(self.table, batch)
+            meter.count("rows", sum(len(record.rows) for record in batch))
+            self._put_aside([row for row in rejected if row.outcome is Outcome.REJECTED])
+        return {"batchItemFailures": []}
+
+    def _readable(self, deliveries: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
+        meter.count("records", len(deliveries))
+        for delivery in deliveries:
+            kinesis = delivery["kinesis"]
+            try:
+                record = decode(b64decode(kinesis["data"], validate=True))
+                self._check(record)
+            except ValueError as error:
+                meter.count("poison_records")
+                name = f"quarantine/records/{kinesis['sequenceNumber']}.json"
+                logger.error("record put aside", object=name, error=type(error).__name__)
+                self.quarantine().put(
+                    name,
+                    dump_json({"error": str(error), "data": kinesis["data"]}),
+                    metadata={"reason": "record"},
+                )
+            else:
+                yield record
+
+    def _check(self, record: Record) -> None:
+        """Raise ValueError for a record that is well formed but not for here."""
+        if record.tenant != self.tenant:
+            raise ValueError(f"the record belongs to the tenant {record.tenant[:64]!r}")
+        if record.columns[:1] != (self.table.key,):
+            raise ValueError(f"the first column is not the key {self.table.key}")
+        numbers = (record.chunk, record.group, record.part, len(record.rows))
+        if (
+            not 0 < len(record.run_id) <= _RUN_ID_CHARS
+            or not 0 <= record.version <= _VERSION_MAX
+            or any(not 0 <= number <= _NUMBER_MAX for number in numbers)
+        ):
+            raise ValueError("a number or the run's name is out of range")
+
+    def _put_aside(self, rejected: Sequence[RejectedRow]) -> None:
+        by_record: dict[tuple[str, int, int, int], list[RejectedRow]] = defaultdict(list)
+        for row in rejected:
+            by_record[_place(row.record)].append(row)
+        for (run_id, chunk, group, part), rows in by_record.items():
+            record = rows[0].record
+            # The same for every delivery of the record, so that a retry overwrites.
+            name = f"quarantine/{run_id}/{chunk}-{group}-{part}.json"
+            # What the rows and the errors hold is the users' own; the log names only the place.
+            logger.error("rows put aside", object=name, rows=len(rows), run_id=run_id)
+            body = {
+                "tenant": record.tenant,
+                "run": run_id,
+                "chunk": chunk,
+                "group": group,
+                "part": part,
+                "version": record.version,
+                "columns": record.columns,
+                "rejected": [{"row": row.row, "error": row.error} for row in rows],
+            }
+            self.quarantine().put(name, dump_json(body), metadata={"run-id": run_id})
+
+
+def batches(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Gather whole records into transactions of about `limits.TRANSACTION_ROWS` rows."""
+    batch: list[Record] = []
+    rows = 0
+    for record in records:
+        if batch and rows + len(record.rows) > TRANSACTION_ROWS:
+            yield batch
+            batch, rows = [], 0
+        batch.append(record)
+        rows += len(record.rows)
+    if batch:
+        yield batch
+
+
+def _place(record: Record) -> tuple[str, int, int, int]:
+    return record.run_id, record.chunk, record.group, record.part
+
+
+def _join_logs(records: Sequence[Record]) -> None:
+    """Log, for each run in the batch, what its records were and which traces they came from."""
+    by_run: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_run[record.run_id].append(record)
+    for run_id, own in by_run.items():
+        logger.info(
+            "records received",
+            run_id=run_id,
+            records=len(own),
+            rows=sum(len(record.rows) for record in own),
+            groups=[f"{r.chunk}-{r.group}-{r.part}" for r in own[:_NAMED]],
+            traces=sorted({r.trace_id for r in own if r.trace_id})[:_NAMED],
+        )
+    if by_run:
+        annotate(run_id=" ".join(sorted(by_run))[:1000])

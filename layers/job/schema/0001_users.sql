@@ -1,0 +1,6 @@
+CREATE TABLE users (
+  user_id BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+  account VARCHAR(64)     NOT NULL,
+  active  TINYINT         NOT NULL DEFAULT 1,
+  UNIQUE KEY account (account)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
