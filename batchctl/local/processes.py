@@ -60,25 +60,64 @@ def spawn(
     *,
     env: Mapping[str, str],
     log: Path,
-    cwd: Path | None = None,
+    cwd: Path,
 ) -> ProcessId:
     """Start a process in a session of its own, marked as `role` of the cloud at `home`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**env, MARKER: _marker(home, role)},
-            cwd=cwd,
-            start_new_session=True,
-        )
+    child = _popen(home, role, command, env=env, log=log, cwd=cwd)
     _children[child.pid] = child
     identity = identify(child.pid)
     if identity is None:
         raise BatchctlError(f"{role} ended as soon as it was started.{tail(log)}")
     return identity
+
+
+def run(
+    home: Path,
+    role: str,
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    log: Path,
+    cwd: Path,
+) -> int:
+    """Run a program to its end, writing a new `log`, and return its exit status.
+
+    It is marked like a server: should this command be killed, `down` ends what it was running.
+    """
+    log.unlink(missing_ok=True)
+    with _popen(home, role, command, env=env, log=log, cwd=cwd) as child:
+        try:
+            return child.wait()
+        except BaseException:
+            stop(home, role)
+            raise
+
+
+def _popen(
+    home: Path,
+    role: str,
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    log: Path,
+    cwd: Path,
+) -> subprocess.Popen[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        try:
+            return subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**env, MARKER: _marker(home, role)},
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BatchctlError(
+                f"{command[0]} cannot be started ({error.strerror}). Run: make setup"
+            ) from error
 
 
 def find(home: Path, role: str | None = None) -> list[ProcessId]:

@@ -1,0 +1,38 @@
+# The one interface of this checkout; every step is a program that can be read and run by itself.
+
+PYTHON3 ?= python3
+BIN := .venv/bin
+export SAM_CLI_TELEMETRY := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock build up down clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install what is missing: MariaDB, the Python environments, the project
+	@$(PYTHON3) scripts/setup.py
+
+demo: setup ## run the whole batch once on a local cloud, for 1,000 users
+	@$(BIN)/python scripts/demo.py
+
+test: setup ## run the whole test suite
+	@$(BIN)/python -m pytest
+
+check: setup ## run the linters, the type checker and the template's gates
+	@$(BIN)/python scripts/check.py
+
+build: setup ## build the template with sam
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
+
+up: setup ## start the local cloud and deploy the tenant `demo` on it
+	@$(BIN)/batchctl up
+
+down: setup ## stop the local cloud
+	@$(BIN)/batchctl down
+
+lock: setup ## write the hashed locks anew; UPGRADE=1 takes the newest versions
+	@$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## stop the local cloud and remove everything that was made here
+	@$(PYTHON3) scripts/clean.py

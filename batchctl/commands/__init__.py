@@ -1,0 +1,1 @@
+"""The commands of batchctl, one module each: the function of the module's name is the command."""
