@@ -1,19 +1,24 @@
-"""Gathers a run's invocation lines while it runs, and waits afterwards for those still to come."""
+"""Gathers a run's log lines while it runs, and knows which of them are still to come."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from math import ceil
+from typing import Any, Final, Protocol
 
+from batchctl.log_events import LogEvent
 from batchctl.run.lines import (
     CALL_API,
+    EVENT_OVERHEAD_BYTES,
     FINISH_RUN,
     FUNCTIONS,
     LIST_USERS,
     PROCESS_USERS,
     WRITE_ROWS,
     Invocation,
+    parse,
 )
 
 # An event becomes readable some time after its timestamp, not in the order of timestamps; a live
@@ -21,49 +26,53 @@ from batchctl.run.lines import (
 _LOOK_BACK_MS: Final = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class LogEvent:
-    """One log line; `key` names it, so that reading it twice counts once."""
-
-    key: str
-    timestamp_ms: int
-    text: str
-
-
 class LogReader(Protocol):
     """The log groups of a stack, by state."""
 
-    def events(self, state: str, *, since_ms: int, containing: Sequence[str]) -> Iterator[LogEvent]:
-        """Read the events not older than `since_ms` that contain each of the texts."""
+    def events(self, state: str, *, since_ms: int, containing: str) -> Iterator[LogEvent]:
+        """Read the events not older than `since_ms` that contain the text."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How far a run has come, in users."""
+    """How far a run has come, in users; `listed` is None until the users are listed."""
 
     listed: int | None = None
     called: int = 0
     processed: int = 0
-    written: int = 0
+    stored: int = 0
     failed: int = 0
 
 
 class Collector:
-    """The invocation lines of one run, each once."""
+    """The log lines of one run, each once.
 
-    def __init__(self, reader: LogReader, run_id: str, since_ms: int) -> None:
+    Parameters
+    ----------
+    reader
+        Reads the logs.
+    run_id
+        The run; every line of it carries this.
+    since_ms
+        When it began, at the earliest.
+    group_size
+        Users per group: lines name groups, a person thinks in users.
+    """
+
+    def __init__(self, reader: LogReader, run_id: str, *, since_ms: int, group_size: int) -> None:
         self.run_id = run_id
+        self.invocations: list[Invocation] = []
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.log_bytes = 0
         self._reader = reader
         self._since_ms = since_ms
+        self._group_size = group_size
         self._newest_ms = dict.fromkeys(FUNCTIONS, since_ms)
         self._seen: set[str] = set()
-        self._invocations: list[Invocation] = []
-
-    @property
-    def invocations(self) -> Sequence[Invocation]:
-        """What was found so far."""
-        return self._invocations
+        self._listed: int | None = None
+        self._rejected_at_listing = 0
+        self._stored = 0
 
     def poll(self) -> None:
         """Read what is new; cheap enough to repeat every second while the run goes on."""
@@ -71,50 +80,69 @@ class Collector:
             self._read(state, max(self._newest_ms[state] - _LOOK_BACK_MS, self._since_ms))
 
     def sweep(self) -> None:
-        """Read everything again from the start: late events may be older than those seen."""
+        """Read everything again from the start: a late event may be older than those seen."""
         for state in FUNCTIONS:
             self._read(state, self._since_ms)
 
+    @property
+    def groups(self) -> int:
+        """How many groups the run has; 0 until its users are listed."""
+        return ceil(((self._listed or 0) - self._rejected_at_listing) / self._group_size)
+
+    @property
+    def counts(self) -> Counts:
+        """How far the run has come, as far as the logs have."""
+        return Counts(
+            listed=self._listed,
+            called=self._users(CALL_API),
+            processed=self._users(PROCESS_USERS),
+            # A record that is delivered again is logged again.
+            stored=min(self._stored, self._listed or 0),
+            failed=self._rejected_at_listing + self.failures.total(),
+        )
+
+    @property
+    def missing(self) -> int:
+        """How many lines a run that reached its end implies and that have not arrived."""
+        processed = self.groups - self._found(CALL_API, failed=True)
+        expected = {LIST_USERS: 1, CALL_API: self.groups, PROCESS_USERS: processed, FINISH_RUN: 1}
+        missing = sum(max(count - self._found(state), 0) for state, count in expected.items())
+        return missing + (self._records(PROCESS_USERS) > self._records(WRITE_ROWS))
+
+    def _found(self, state: str, *, failed: bool = False) -> int:
+        """Slices of the run that a state was invoked for; with `failed`, only ever in vain."""
+        found = {line.slice for line in self.invocations if line.state == state}
+        if failed:
+            found -= {line.slice for line in self.invocations if not line.failed}
+        return len(found)
+
+    def _records(self, state: str) -> int:
+        return sum(line.meter.get("records", 0) for line in self.invocations if line.state == state)
+
+    def _users(self, state: str) -> int:
+        """Users of the groups that a state is through with; only a chunk's last may be short."""
+        return min(self._found(state) * self._group_size, self._listed or 0)
+
     def _read(self, state: str, since_ms: int) -> None:
-        # The first text keeps out other runs, the second the functions' other lines.
-        for event in self._reader.events(
-            state, since_ms=since_ms, containing=[self.run_id, "invocation"]
-        ):
+        for event in self._reader.events(state, since_ms=since_ms, containing=self.run_id):
             if event.key in self._seen:
                 continue
             self._seen.add(event.key)
             self._newest_ms[state] = max(self._newest_ms[state], event.timestamp_ms)
-            invocation = Invocation.from_line(event.text)
-            if invocation is not None and self._is_ours(invocation):
-                self._invocations.append(invocation)
+            line = parse(event.text)
+            if line is not None:
+                self.log_bytes += len(event.text.encode()) + EVENT_OVERHEAD_BYTES
+                self._take(line)
 
-    def _is_ours(self, invocation: Invocation) -> bool:
-        # A writer's invocation may carry records of several runs; that it names this one is enough.
-        return invocation.state == WRITE_ROWS or invocation.run_id == self.run_id
-
-
-def missing(invocations: Sequence[Invocation], *, groups: int, status: str) -> int:
-    """How many invocations the run implies whose lines have not arrived.
-
-    Parameters
-    ----------
-    invocations
-        The lines that have.
-    groups
-        How many groups the run had.
-    status
-        How the execution ended; one that did not succeed may have left out anything.
-    """
-    if status != "SUCCEEDED":
-        return 0
-    found = {invocation.slice for invocation in invocations}
-    counts = {
-        state: sum(each_state == state for each_state, _, _ in found)
-        for state in (LIST_USERS, CALL_API, PROCESS_USERS, FINISH_RUN)
-    }
-    return (
-        max(1 - counts[LIST_USERS], 0)
-        + max(groups - counts[CALL_API], 0)
-        + max(groups - counts[PROCESS_USERS], 0)
-        + max(1 - counts[FINISH_RUN], 0)
-    )
+    def _take(self, line: Mapping[str, Any]) -> None:
+        match line.get("message"):
+            case "invocation":
+                self.invocations.append(Invocation.from_line(line))
+            case "listed":
+                self._listed = int(line["listed"])
+                self._rejected_at_listing = int(line["rejected"])
+            case "records received":
+                self._stored += int(line["rows"])
+            case "users without a row":
+                for failure in line["failures"]:
+                    self.failures[failure["outcome"], failure["error"]] += failure["users"]

@@ -182,7 +182,7 @@ def costs_of(
             # Decimal gigabytes: the dearer reading of "per GB".
             (figures.log_bytes + execution_log) / 1e9 * prices.logs_gb,
             "modelled",
-            f"{figures.log_bytes:,} bytes of invocation lines measured"
+            f"{figures.log_bytes:,} bytes of the functions' lines measured"
             + (f", {execution_log:,} bytes of execution events" if execution_log else ""),
         ),
     ]

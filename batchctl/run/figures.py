@@ -46,7 +46,7 @@ class Figures:
     max_state_bytes
         The largest input or output of a state.
     log_bytes
-        What the `invocation` lines cost as logs, in bytes.
+        What the functions' log lines are billed as, in bytes.
     by_function
         The same by function, in the order of the workflow.
     """
@@ -79,13 +79,17 @@ def billed_gb_s(invocation: Invocation) -> float:
     return milliseconds / 1000 * invocation.memory_mb / 1024
 
 
-def figures_of(invocations: Iterable[Invocation], *, state_bytes: Iterable[int] = ()) -> Figures:
+def figures_of(
+    invocations: Iterable[Invocation], *, log_bytes: int = 0, state_bytes: Iterable[int] = ()
+) -> Figures:
     """Sum a run's invocations.
 
     Parameters
     ----------
     invocations
         Each line once, in any order.
+    log_bytes
+        The size of all their log lines as billed.
     state_bytes
         Sizes of inputs and outputs of states learnt elsewhere, such as from an execution's
         history.
@@ -119,7 +123,7 @@ def figures_of(invocations: Iterable[Invocation], *, state_bytes: Iterable[int] 
             (line.meter.get("db_statement_bytes_max", 0) for line in lines), default=0
         ),
         max_state_bytes=max([*payloads, *state_bytes], default=0),
-        log_bytes=sum(line.log_bytes for line in lines),
+        log_bytes=log_bytes,
         by_function=tuple(
             _function_figures(name, own)
             for name in FUNCTIONS

@@ -27,8 +27,6 @@ class Invocation:
     ----------
     state
         The state, or the function where there is no state, such as ``Call API``.
-    run_id
-        The run it worked for; empty when it worked for several or had not learnt it.
     chunk, group
         Which slice of the run it worked on; None where there is none.
     duration_ms, init_ms
@@ -41,12 +39,9 @@ class Invocation:
         Counts of what it used, such as ``s3_get``.
     api_latency
         The histogram of its API calls, by :mod:`batch_core.meter`'s bucket.
-    log_bytes
-        What this line costs as logs, in bytes.
     """
 
     state: str
-    run_id: str
     chunk: int | None
     group: int | None
     duration_ms: float
@@ -55,35 +50,31 @@ class Invocation:
     env_id: str
     meter: Mapping[str, int] = field(default_factory=dict)
     api_latency: Mapping[int, int] = field(default_factory=dict)
-    log_bytes: int = 0
 
     @property
     def slice(self) -> tuple[str, int | None, int | None]:
         """What it worked on; the same for a repeated invocation."""
         return self.state, self.chunk, self.group
 
+    @property
+    def failed(self) -> bool:
+        """Whether it raised: the answer was then logged as JSON's null."""
+        return self.meter.get("response_bytes") == len("null")
+
     @classmethod
-    def from_line(cls, text: str) -> Self | None:
-        """Read a log line, or return None when it is not an `invocation` line."""
-        line = parse(text)
-        if line is None or line.get("message") != "invocation":
-            return None
-        meter = line.get("meter")
-        if not isinstance(meter, dict) or "duration_ms" not in meter:
-            return None
-        init_ms = meter.get("init_ms")
+    def from_line(cls, line: Mapping[str, Any]) -> Self:
+        """Read an `invocation` line; KeyError names what it lacks."""
+        meter = line["meter"]
         return cls(
-            state=str(line.get("state", "")),
-            run_id=str(line.get("run_id") or ""),
+            state=line["state"],
             chunk=line.get("chunk"),
             group=line.get("group"),
-            duration_ms=float(meter["duration_ms"]),
-            init_ms=None if init_ms is None else float(init_ms),
-            memory_mb=int(meter.get("memory_mb", 0)),
-            env_id=str(meter.get("env_id", "")),
+            duration_ms=meter["duration_ms"],
+            init_ms=meter.get("init_ms"),
+            memory_mb=meter["memory_mb"],
+            env_id=meter["env_id"],
             meter={name: value for name, value in meter.items() if isinstance(value, int)},
-            api_latency={int(b): int(n) for b, n in (meter.get("api_latency") or {}).items()},
-            log_bytes=len(text.encode()) + EVENT_OVERHEAD_BYTES,
+            api_latency={int(b): n for b, n in meter.get("api_latency", {}).items()},
         )
 
 

@@ -26,6 +26,10 @@ class RunReport:
         ISO-8601.
     missing_lines
         Invocation lines that did not arrive in time: the figures leave those out.
+    logs_error
+        Why the logs could not be read, if they could not.
+    failures
+        Users without a row, by outcome and class of failure.
     asked
         What the person asked for.
     stack_parameters
@@ -46,6 +50,8 @@ class RunReport:
     deployment: Deployment
     prices: Prices
     missing_lines: int
+    logs_error: str
+    failures: Mapping[tuple[str, str], int]
     asked: Mapping[str, object]
     stack_parameters: Mapping[str, str]
     path: str
@@ -96,6 +102,10 @@ class RunReport:
             "started_at": self.started_at,
             "asked": dict(self.asked),
             "stack_parameters": dict(self.stack_parameters),
+            "failures": [
+                {"outcome": outcome, "error": error, "users": users}
+                for (outcome, error), users in self.failures.items()
+            ],
             "missing_invocation_lines": self.missing_lines,
             "cold_starts": self.figures.cold_starts,
             "functions": [asdict(function) for function in self.figures.by_function],
@@ -119,12 +129,18 @@ class RunReport:
     def assumptions(self) -> Sequence[str]:
         """What a reader has to know before quoting a figure."""
         said = [
-            "Counts, durations and sizes are measured by this run, from one log line per"
-            " invocation; percentiles of API latency are right within 3.5 %.",
-            f"Prices: {self.prices.region}, {self.prices.as_of.isoformat()}, list price of the first"
-            " tier, without free tiers.",
-            f"Hourly prices (shards, RDS Proxy) are shared out over a run every"
-            f" {self.deployment.schedule_minutes} minutes.",
+            (
+                "Counts, durations and sizes are measured by this run, from one log line per"
+                " invocation; percentiles of API latency are right within 3.5 %."
+            ),
+            (
+                f"Prices: {self.prices.region}, {self.prices.as_of.isoformat()}, list price of"
+                " the first tier, without free tiers."
+            ),
+            (
+                f"Hourly prices (shards, RDS Proxy) are shared out over a run every"
+                f" {self.deployment.schedule_minutes} minutes."
+            ),
             "Not counted: the database itself, NAT, traffic to the API, X-Ray, alarms, storage.",
         ]
         if self.local:
@@ -138,7 +154,9 @@ class RunReport:
             )
         if self.prices.unconfirmed:
             said.append("Prices to look up before quoting: " + ", ".join(self.prices.unconfirmed))
-        if self.missing_lines:
+        if self.logs_error:
+            said.append(f"The figures are lacking: {self.logs_error}")
+        elif self.missing_lines:
             said.append(
                 f"Partial: {self.missing_lines} invocation lines did not arrive in time, so the"
                 " figures are too low."

@@ -28,6 +28,8 @@ _COLOURS: Final[Mapping[str, str]] = {
     Outcome.GONE: "magenta",
     "unaccounted": "bold red",
 }
+# One screen is enough for what happens often; the report file has them all.
+_FAILURES: Final = 3
 
 
 class OutcomeBar:
@@ -130,6 +132,8 @@ def _facts(report: RunReport) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
+    for (outcome, error), users in sorted(report.failures.items(), key=_by_users)[:_FAILURES]:
+        facts.add_row(outcome.replace("_", " ").capitalize(), f"{users:,} users: {error}")
     if figures.api_p50_ms is not None and figures.api_p99_ms is not None:
         facts.add_row(
             "API",
@@ -159,7 +163,9 @@ def _facts(report: RunReport) -> RenderableType:
         facts.add_row(
             "", Text(f"{source}; modelled: {modelled}", style="bright_black", overflow="fold")
         )
-    if report.missing_lines:
+    if report.logs_error:
+        facts.add_row("Partial", Text(report.logs_error, style="yellow"))
+    elif report.missing_lines:
         facts.add_row(
             "Partial",
             Text(
@@ -169,3 +175,7 @@ def _facts(report: RunReport) -> RenderableType:
         )
     facts.add_row("Report", Text(report.path, overflow="fold"))
     return facts
+
+
+def _by_users(failure: tuple[tuple[str, str], int]) -> int:
+    return -failure[1]

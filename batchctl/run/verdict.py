@@ -57,6 +57,8 @@ class Verdict:
         Why, in words, when it did not succeed.
     state
         The state that failed, when one did.
+    judged
+        Whether the run reached its end, where it judges itself.
     """
 
     status: str
@@ -65,6 +67,7 @@ class Verdict:
     unaccounted: int
     reason: str = ""
     state: str = ""
+    judged: bool = False
 
     @property
     def good(self) -> bool:
@@ -86,12 +89,14 @@ def verdict_of(execution: Execution, *, listed: int | None) -> Verdict:
     told = _object(execution.output if execution.status == "SUCCEEDED" else execution.cause)
     if "outcomes" in told:
         outcomes = {outcome.value: int(told["outcomes"][outcome.value]) for outcome in Outcome}
+        other = _ENDED_WITHOUT_RUNNING.get(str(told.get("status")))
         return Verdict(
-            status=_ENDED_WITHOUT_RUNNING.get(str(told.get("status")), execution.status),
+            status=other or execution.status,
             listed=int(told["listed"]),
             outcomes=outcomes,
             unaccounted=int(told["unaccounted"]),
             reason=str(told.get("reason") or ""),
+            judged=other is None,
         )
     outcomes = dict.fromkeys((outcome.value for outcome in Outcome), 0)
     return Verdict(
