@@ -151,4 +151,6 @@ def _join_logs(records: Sequence[Record]) -> None:
             traces=sorted({r.trace_id for r in own if r.trace_id})[:_NAMED],
         )
     if by_run:
+        # The invocation's own line is found by any run that it worked for.
+        logger.append_keys(runs=sorted(by_run)[:_NAMED])
         annotate(run_id=" ".join(sorted(by_run))[:1000])
