@@ -19,7 +19,13 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
 class AddressRefusedError(OSError):
-    """The API's name leads to an address that it must not have."""
+    """The API's name leads to an address that it must not have.
+
+    The text is always the same: of several failures with one text asyncio's helpers keep the class.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the API's name leads to an address that is not allowed")
 
 
 def is_allowed(address: str, *, allow_private: bool) -> bool:
@@ -58,7 +64,7 @@ def any_socket(info: AddrInfoType) -> socket.socket:
 def _socket(info: AddrInfoType, *, allow_private: bool) -> socket.socket:
     family, kind, protocol, _, where = info
     if not is_allowed(str(where[0]), allow_private=allow_private):
-        raise AddressRefusedError(f"the API's name leads to {where[0]}, which is not allowed")
+        raise AddressRefusedError
     return socket.socket(family, kind, protocol)
 
 

@@ -1,0 +1,119 @@
+"""What every ApiClient does, be it the tests' fake or the one that talks HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from batch_core.adapters.http import AiohttpApiClient
+from batch_core.job import Request, Response
+from batch_core.outcomes import Outcome
+from batch_core.ports import Answer, ApiClient, Failure
+from tests.support.fakes_api import FakeApi, Served
+from tests.support.scripted_server import Exchange, ScriptedServer, answer
+
+
+@dataclass(frozen=True)
+class Api:
+    """A client and the API behind it."""
+
+    client: ApiClient
+    serve: Callable[[str, Served], None]
+    count: Callable[[], int]
+
+    def call(self, requests: Sequence[Request], *, seconds: float = 30) -> list[Answer]:
+        return self.client.call(requests, seconds=seconds, requests_per_second=0)
+
+
+@pytest.fixture(params=["fake", "http"])
+def api(request: pytest.FixtureRequest) -> Iterator[Api]:
+    if request.param == "fake":
+        fake = FakeApi()
+        yield Api(fake, fake.serve, lambda: len(fake.asked))
+        return
+    with (
+        ScriptedServer() as server,
+        AiohttpApiClient(
+            server.url,
+            concurrency=4,
+            timeout_seconds=10,
+            allow_private=True,
+            secret=lambda: None,
+        ) as client,
+    ):
+
+        def serve(path: str, served: Served) -> None:
+            async def reply(exchange: Exchange) -> None:
+                headers: Any = {"ETag": served.etag} if served.etag else {}
+                known = exchange.request.headers.get("if-none-match")
+                if known is not None and known == served.etag:
+                    await answer(304, **headers)(exchange)
+                else:
+                    await answer(served.status, served.body, **headers)(exchange)
+
+            server.on(path, reply)
+
+        yield Api(client, serve, lambda: len(server.received))
+
+
+def test_answers_come_in_the_order_of_the_requests(api: Api) -> None:
+    for n in range(20):
+        api.serve(f"/users/{n}", Served(body=b"%d" % n))
+    answers = api.call([Request(f"/users/{n}") for n in range(20)])
+    assert answers == [Response(200, b"%d" % n) for n in range(20)]
+
+
+def test_nothing_asked_is_nothing_answered(api: Api) -> None:
+    assert api.call([]) == []
+    assert api.count() == 0
+
+
+def test_an_etag_comes_with_the_answer(api: Api) -> None:
+    api.serve("/a", Served(body=b"{}", etag='"v1"'))
+    assert api.call([Request("/a")]) == [Response(200, b"{}", '"v1"')]
+
+
+def test_a_known_etag_is_answered_with_not_modified(api: Api) -> None:
+    api.serve("/a", Served(body=b"{}", etag='"v1"'))
+    assert api.call([Request("/a", etag='"v1"')]) == [None]
+
+
+def test_an_outdated_etag_gets_the_new_answer(api: Api) -> None:
+    api.serve("/a", Served(body=b"new", etag='"v2"'))
+    assert api.call([Request("/a", etag='"v1"')]) == [Response(200, b"new", '"v2"')]
+
+
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_every_2xx_is_an_answer(api: Api, status: int) -> None:
+    api.serve("/a", Served(status, b"x"))
+    assert api.call([Request("/a")]) == [Response(status, b"x")]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422])
+def test_a_4xx_rejects_its_user_only(api: Api, status: int) -> None:
+    api.serve("/bad", Served(status))
+    api.serve("/good", Served(body=b"x"))
+    bad, good = api.call([Request("/bad"), Request("/good")])
+    assert bad == Failure(Outcome.REJECTED, f"http_{status}")
+    assert good == Response(200, b"x")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_5xx_leaves_its_user_to_the_next_run(api: Api, status: int) -> None:
+    api.serve("/a", Served(status))
+    assert api.call([Request("/a")]) == [Failure(Outcome.RETRY_LATER, f"http_{status}")]
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_without_time_nothing_is_asked_and_nobody_is_lost(api: Api, seconds: float) -> None:
+    answers = api.call([Request("/a"), Request("/b")], seconds=seconds)
+    assert answers == [Failure(Outcome.RETRY_LATER, "deadline")] * 2
+    assert api.count() == 0
+
+
+def test_a_request_that_climbs_out_of_the_base_url_is_not_sent(api: Api) -> None:
+    assert api.call([Request("/users/../admin")]) == [Failure(Outcome.REJECTED, "bad_path")]
+    assert api.count() == 0
