@@ -1,0 +1,244 @@
+"""The job's table, in memory and in MariaDB."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from batch_core.errors import SchemaError
+from batch_core.outcomes import Outcome, Tally
+from batch_core.ports import Written
+from batch_core.records import Record
+from tests.support.world import TABLE, FakeWorld, MySqlWorld, World
+
+RUN = "demo-20260131T100000Z"
+_groups = count()
+
+
+def record(
+    version: int,
+    texts: dict[int, str],
+    *,
+    run_id: str = RUN,
+    group: int | None = None,
+    data: object = None,
+) -> Record:
+    return Record(
+        tenant="demo",
+        run_id=run_id,
+        chunk=0,
+        group=next(_groups) % 65_536 if group is None else group,
+        version=version,
+        trace_id="",
+        segment_id="",
+        part=0,
+        columns=("user_id", "text", "data"),
+        rows=tuple((user, text, data) for user, text in texts.items()),
+    )
+
+
+def test_rows_are_stored_with_their_version(world: World) -> None:
+    world.people(1, 2)
+
+    assert world.rows.write(TABLE, [record(5, {1: "one", 2: "two"})]) == []
+    assert world.notes() == {1: (5, "one"), 2: (5, "two")}
+
+
+def test_a_newer_row_replaces_an_older(world: World) -> None:
+    world.people(1)
+    world.rows.write(TABLE, [record(5, {1: "old"})])
+    world.rows.write(TABLE, [record(6, {1: "new"})])
+
+    assert world.notes() == {1: (6, "new")}
+
+
+def test_an_older_row_never_replaces_a_newer(world: World) -> None:
+    world.people(1)
+    world.rows.write(TABLE, [record(6, {1: "new"})])
+
+    assert world.rows.write(TABLE, [record(5, {1: "old"})]) == []
+    assert world.notes() == {1: (6, "new")}
+
+
+def test_the_newest_of_one_write_wins_wherever_it_stands(world: World) -> None:
+    world.people(1)
+    world.rows.write(
+        TABLE, [record(5, {1: "five"}), record(7, {1: "seven"}), record(6, {1: "six"})]
+    )
+
+    assert world.notes() == {1: (7, "seven")}
+
+
+def test_a_row_that_does_not_fit_is_rejected_alone(world: World) -> None:
+    world.people(*range(1, 8))
+    bad = record(5, {user: "x" * 21 if user == 4 else "fits" for user in range(1, 8)})
+
+    (rejected,) = world.rows.write(TABLE, [bad])
+
+    assert (rejected.outcome, rejected.row[0]) == (Outcome.REJECTED, 4)
+    assert rejected.error.startswith("1406")
+    assert set(world.notes()) == {1, 2, 3, 5, 6, 7}
+    assert world.ledger.written(RUN) == Written(7, Tally(stored=6, rejected=1))
+
+
+@pytest.mark.parametrize("key", [None, True, 1.5, [1], {"a": 1}])
+def test_a_row_without_a_proper_key_is_rejected_alone(world: World, key: object) -> None:
+    world.people(1, 2)
+    odd = replace(record(5, {}), rows=((1, "one", None), (key, "odd", None), (2, "two", None)))
+
+    (rejected,) = world.rows.write(TABLE, [odd])
+
+    assert (rejected.outcome, rejected.row[0]) == (Outcome.REJECTED, key)
+    assert set(world.notes()) == {1, 2}
+    assert world.ledger.written(RUN) == Written(3, Tally(stored=2, rejected=1))
+
+
+def test_when_the_newest_row_does_not_fit_the_one_before_it_is_stored(world: World) -> None:
+    world.people(1)
+    rejected = world.rows.write(
+        TABLE, [record(5, {1: "fits"}), record(6, {1: "x" * 21}), record(4, {1: "too old"})]
+    )
+
+    assert [row.record.version for row in rejected] == [6]
+    assert world.notes() == {1: (5, "fits")}
+
+
+def test_a_deleted_user_is_never_resurrected(world: World) -> None:
+    world.people(1, 2)
+    world.rows.write(TABLE, [record(5, {1: "one", 2: "two"})])
+    world.forsake(1)
+
+    (gone,) = world.rows.write(TABLE, [record(6, {1: "again", 2: "again"})])
+
+    assert (gone.outcome, gone.row[0]) == (Outcome.GONE, 1)
+    assert world.notes() == {2: (6, "again")}
+    assert world.ledger.written(RUN).tally == Tally(stored=3, gone=1)
+
+
+def test_a_record_that_is_delivered_again_counts_once(world: World) -> None:
+    world.people(1)
+    delivered = record(5, {1: "x" * 21, 2: "nobody"})
+    for _ in range(3):
+        world.rows.write(TABLE, [delivered])
+
+    assert world.ledger.written(RUN) == Written(2, Tally(rejected=1, gone=1))
+
+
+def test_a_record_that_is_twice_in_one_write_counts_once(world: World) -> None:
+    world.people(1)
+    twice = record(5, {1: "x" * 21})
+
+    assert len(world.rows.write(TABLE, [twice, twice])) == 1
+    assert world.ledger.written(RUN) == Written(1, Tally(rejected=1))
+
+
+def test_a_record_without_rows_is_entered_too(world: World) -> None:
+    world.rows.write(TABLE, [record(5, {}, group=3)])
+
+    assert world.ledger.written(RUN) == Written(0, Tally())
+
+
+deliveries = st.lists(
+    st.tuples(
+        st.integers(1, 5),  # version
+        st.dictionaries(st.integers(1, 4), st.just("fits"), max_size=4),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def converges(world: World, sent: list[tuple[int, dict[int, str]]], random: Random) -> None:
+    """Deliver in any order, any number of times, in any batches: the newest of each user stays."""
+    world.people(1, 2, 3)
+    records = [
+        record(version, {user: f"{user} at {version}" for user in texts}, group=group)
+        for group, (version, texts) in enumerate(sent)
+    ]
+    newest: dict[object, tuple[int, str]] = {}
+    for version, texts in sorted(sent, key=lambda delivery: delivery[0]):
+        newest |= {user: (version, f"{user} at {version}") for user in texts if user != 4}
+    delivered = records + random.choices(records, k=random.randrange(4))
+    random.shuffle(delivered)
+    while delivered:
+        cut = random.randint(1, len(delivered))
+        world.rows.write(TABLE, delivered[:cut])
+        delivered = delivered[cut:]
+
+    assert world.notes() == newest
+    written = world.ledger.written(RUN)
+    assert written.rows == sum(len(texts) for _, texts in sent)
+    assert written.rows == written.tally.settled
+
+
+@given(sent=deliveries, random=st.randoms(use_true_random=False))
+def test_any_delivery_converges_to_the_newest_in_memory(
+    sent: list[tuple[int, dict[int, str]]], random: Random
+) -> None:
+    converges(FakeWorld(), sent, random)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(sent=deliveries, random=st.randoms(use_true_random=False))
+def test_any_delivery_converges_to_the_newest_in_the_database(
+    mysql_world: MySqlWorld, sent: list[tuple[int, dict[int, str]]], random: Random
+) -> None:
+    mysql_world.empty()
+    mysql_world.database.ask(lambda session: session.execute("DELETE FROM batch_record"))
+    converges(mysql_world, sent, random)
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=st.text(max_size=20), data=st.recursive(st.text(), st.lists, max_leaves=4))
+def test_any_text_comes_back_as_it_was_sent(
+    mysql_world: MySqlWorld, text: str, data: object
+) -> None:
+    mysql_world.empty()
+    mysql_world.people(1)
+
+    assert mysql_world.rows.write(TABLE, [record(1, {1: text}, data={"in": data})]) == []
+
+    rows = mysql_world.database.ask(
+        lambda s: s.rows("SELECT text, JSON_UNQUOTE(JSON_EXTRACT(data, '$.in')) FROM note")
+    )
+    assert rows[0][0] == text
+    if isinstance(data, str):
+        assert rows[0][1] == data
+
+
+@pytest.mark.parametrize(
+    "text", ["\\", "\\'", "'; DROP TABLE note; --", "\0", "%s", "😀\\😀", "\x1a"]
+)
+def test_text_that_means_something_to_sql_is_only_text(mysql_world: MySqlWorld, text: str) -> None:
+    mysql_world.people(1)
+    mysql_world.rows.write(TABLE, [record(1, {1: text[:20]})])
+
+    assert mysql_world.notes() == {1: (1, text[:20])}
+
+
+def test_a_table_that_is_not_as_expected_stores_nothing(mysql_world: MySqlWorld) -> None:
+    mysql_world.people(1)
+    mysql_world.database.ask(lambda session: session.execute("ALTER TABLE note DROP COLUMN data"))
+
+    with pytest.raises(SchemaError, match="data"):
+        mysql_world.rows.write(TABLE, [record(1, {1: "one"})])
+    assert mysql_world.notes() == {}
+    assert mysql_world.ledger.written(RUN).rows == 0
+
+
+def test_records_of_two_versions_of_a_job_are_stored_side_by_side(mysql_world: MySqlWorld) -> None:
+    mysql_world.people(1, 2)
+    old = record(1, {1: "one"})
+    new = replace(record(1, {}), columns=("user_id", "text"), rows=((2, "two"),))
+
+    assert mysql_world.rows.write(TABLE, [old, new]) == []
+    assert mysql_world.notes() == {1: (1, "one"), 2: (1, "two")}

@@ -1,0 +1,135 @@
+"""The numbered SQL files, in memory and in MariaDB."""
+
+from __future__ import annotations
+
+import pytest
+
+from batch_core.adapters.mysql_connection import Database
+from batch_core.adapters.mysql_schema import MySqlSchemaStore
+from batch_core.errors import MigrationError
+from batch_core.ports import SchemaStore, SqlFile
+from tests.support.fakes import FakeSchemaStore
+
+ONE = SqlFile("job", 1, "0001_one.sql", ("CREATE TABLE one (id INT)", "CREATE TABLE uno (id INT)"))
+TWO = SqlFile("job", 2, "0002_two.sql", ("CREATE TABLE two (id INT)",))
+
+
+@pytest.fixture
+def mysql_store(database: Database) -> MySqlSchemaStore:
+    return MySqlSchemaStore(database)
+
+
+@pytest.fixture(params=["fake", "mysql"])
+def store(request: pytest.FixtureRequest) -> SchemaStore:
+    if request.param == "fake":
+        return FakeSchemaStore()
+    real: MySqlSchemaStore = request.getfixturevalue("mysql_store")
+    return real
+
+
+def test_a_file_is_applied_once(store: SchemaStore) -> None:
+    assert store.migrate([ONE]) == ["job/0001_one.sql"]
+    assert store.migrate([ONE, TWO]) == ["job/0002_two.sql"]
+    assert store.migrate([ONE, TWO]) == []
+
+
+def test_each_source_has_numbers_of_its_own(store: SchemaStore) -> None:
+    core = SqlFile("batch_core", 1, "0001_core.sql", ("CREATE TABLE core (id INT)",))
+
+    assert store.migrate([core, ONE]) == ["batch_core/0001_core.sql", "job/0001_one.sql"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ("CREATE TABLE one (id BIGINT)", "CREATE TABLE uno (id INT)"),
+        ("CREATE TABLE one (id INT)",),
+        (*ONE.statements, "CREATE TABLE ein (id INT)"),
+        (),
+    ],
+)
+def test_a_file_that_changed_after_it_was_applied_is_an_error(
+    store: SchemaStore, changed: tuple[str, ...]
+) -> None:
+    store.migrate([ONE])
+
+    with pytest.raises(MigrationError, match=r"job/0001_one\.sql has changed"):
+        store.migrate([SqlFile("job", 1, "0001_one.sql", changed)])
+
+
+def test_a_file_that_fails_is_named_and_taken_up_again_where_it_failed(store: SchemaStore) -> None:
+    broken = SqlFile("job", 1, "0001_one.sql", (ONE.statements[0], "CREATE TABEL uno (id INT)"))
+
+    with pytest.raises(MigrationError, match=r"job/0001_one\.sql, statement 2"):
+        store.migrate([broken, TWO])
+    # Applied again, the first statement would fail: the table is there.
+    assert store.migrate([ONE, TWO]) == ["job/0001_one.sql", "job/0002_two.sql"]
+
+
+def test_what_was_applied_of_a_file_that_failed_may_not_change(store: SchemaStore) -> None:
+    broken = SqlFile("job", 1, "0001_one.sql", (ONE.statements[0], "CREATE TABEL uno (id INT)"))
+    with pytest.raises(MigrationError):
+        store.migrate([broken])
+
+    changed = SqlFile("job", 1, "0001_one.sql", ("CREATE TABLE eins (id INT)",))
+    with pytest.raises(MigrationError, match="has changed"):
+        store.migrate([changed])
+
+
+def test_a_file_without_statements_is_applied_too(store: SchemaStore) -> None:
+    empty = SqlFile("job", 1, "0001_nothing.sql", ())
+
+    assert store.migrate([empty]) == ["job/0001_nothing.sql"]
+    assert store.migrate([empty]) == []
+
+
+def test_there_are_no_facts_about_a_table_that_is_not_there(store: SchemaStore) -> None:
+    assert store.facts("nowhere") is None
+
+
+def test_the_facts_about_a_table_are_what_the_database_says(
+    database: Database, mysql_store: MySqlSchemaStore
+) -> None:
+    create = (
+        "CREATE TABLE t (a INT NOT NULL, b VARCHAR(9) NULL,"
+        " c CHAR(1) CHARACTER SET latin1 NOT NULL, v BIGINT NOT NULL, PRIMARY KEY (a), UNIQUE KEY two (c, v), KEY three (b))"
+        " ENGINE = MyISAM DEFAULT CHARSET = utf8mb4"
+    )
+    mysql_store.migrate([SqlFile("job", 1, "0001_t.sql", (create,))])
+
+    facts = mysql_store.facts("t")
+
+    assert facts is not None
+    assert facts.engine == "MyISAM"
+    assert facts.columns == {"a", "b", "c", "v"}
+    assert facts.nullable == {"b"}
+    assert facts.charsets == {"utf8mb4", "latin1"}
+    assert set(facts.unique_keys) == {("a",), ("c", "v")}
+
+
+def test_a_second_migration_at_the_same_time_is_refused(
+    database: Database, mysql_store: MySqlSchemaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch_core.adapters.mysql_schema._MUTEX_SECONDS", 0)
+    other = Database(
+        host=database._host,
+        port=database._port,
+        name=database._name,
+        login=database._login,
+        ca_file=database._ca_file,
+    )
+    other.ask(lambda s: s.row(f"SELECT GET_LOCK('batch_migrate.{database._name}', 0)"))
+    try:
+        with pytest.raises(MigrationError, match="another migration"):
+            mysql_store.migrate([ONE])
+    finally:
+        other.discard()
+
+
+def test_migrating_leaves_no_setting_behind_for_others(
+    database: Database, mysql_store: MySqlSchemaStore
+) -> None:
+    usual = database.ask(lambda s: s.row("SELECT @@lock_wait_timeout"))
+    mysql_store.migrate([ONE])
+
+    assert database.ask(lambda s: s.row("SELECT @@lock_wait_timeout")) == usual

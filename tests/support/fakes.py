@@ -1,0 +1,247 @@
+"""In-memory implementations of the ports to S3 and to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import md5
+
+from batch_core.errors import (
+    DatabaseError,
+    MigrationError,
+    PayloadAlteredError,
+    PayloadMissingError,
+)
+from batch_core.job import Table, User
+from batch_core.outcomes import Outcome, Tally
+from batch_core.ports import (
+    Lease,
+    PayloadStore,
+    RejectedRow,
+    RowStore,
+    RunLedger,
+    SchemaStore,
+    SqlFile,
+    TableFacts,
+    UserSource,
+    Written,
+)
+from batch_core.records import Record
+from batch_core.run import Slot
+
+type Place = tuple[str, int, int, int]
+
+
+class FakePayloadStore(PayloadStore):
+    """A bucket whose objects can be looked at and tampered with."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.metadata: dict[str, Mapping[str, str]] = {}
+        self.reads: list[tuple[str, tuple[int, int] | None]] = []
+
+    def put(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> str:
+        self.objects[key] = body
+        self.metadata[key] = metadata
+        return self.etag(key)
+
+    def get(
+        self, key: str, *, etag: str | None = None, span: tuple[int, int] | None = None
+    ) -> bytes:
+        self.reads.append((key, span))
+        if key not in self.objects:
+            raise PayloadMissingError(f"the object {key} is not there")
+        if etag is not None and etag != self.etag(key):
+            raise PayloadAlteredError(f"the object {key} is not the one expected")
+        body = self.objects[key]
+        if span is None:
+            return body
+        if span[1] > len(body):
+            raise PayloadAlteredError(f"the object {key} ends before {span[1]}")
+        return body[span[0] : span[1]]
+
+    def etag(self, key: str) -> str:
+        return md5(self.objects[key], usedforsecurity=False).hexdigest()
+
+
+class FakeUserSource(UserSource):
+    """A users query with an answer of any length; `fault` is raised behind its last row."""
+
+    def __init__(self, users: Sequence[User], *, fault: Exception | None = None) -> None:
+        self.rows = users
+        self.fault = fault
+        self.queries: list[str] = []
+
+    def users(self, query: str) -> Iterator[User]:
+        self.queries.append(query)
+        yield from self.rows
+        if self.fault is not None:
+            raise self.fault
+
+
+@dataclass
+class FakeRun:
+    """What is known about a run."""
+
+    owner: str
+    opened_at: float
+    status: str = "running"
+    listed: int | None = None
+    groups: Sequence[int] = ()
+    tally: Tally = field(default_factory=Tally)
+    reason: str = ""
+
+
+@dataclass
+class FakeDatabase:
+    """One tenant's schema, shared by the fakes below.
+
+    Parameters
+    ----------
+    parents
+        The users that exist; None when the table has no foreign key.
+    refuses
+        Says why a row cannot be stored, or None.
+    outages
+        Raised, one after the other, instead of answering.
+    """
+
+    now: float = 0.0
+    parents: set[object] | None = None
+    refuses: Callable[[Mapping[str, object]], str | None] = lambda _: None
+    outages: list[DatabaseError] = field(default_factory=list)
+    table: dict[object, tuple[int, dict[str, object]]] = field(default_factory=dict)
+    records: dict[Place, tuple[int, Tally]] = field(default_factory=dict)
+    runs: dict[str, FakeRun] = field(default_factory=dict)
+    fence: int = 0
+    holder: str = ""
+    expires_at: float = 0.0
+
+    def answer(self) -> None:
+        if self.outages:
+            raise self.outages.pop(0)
+
+
+class FakeRunLedger(RunLedger):
+    """The run's account in a fake database."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        self.database = database
+
+    def open(self, slot: Slot, *, owner: str, seconds: int) -> Lease:
+        db = self.database
+        db.answer()
+        run = db.runs.get(slot.run_id)
+        if run is not None and run.owner != owner:
+            return Lease(granted=False, reason="duplicate")
+        if db.expires_at > db.now and db.holder != slot.run_id:
+            return Lease(granted=False, reason="skipped")
+        db.fence += 1
+        db.holder, db.expires_at = slot.run_id, db.now + seconds
+        db.runs.setdefault(slot.run_id, FakeRun(owner, db.now)).status = "running"
+        return Lease(granted=True, fence=db.fence)
+
+    def listed(self, run_id: str, listed: int, *, groups: Sequence[int]) -> None:
+        self.database.answer()
+        self.database.runs[run_id].listed = listed
+        self.database.runs[run_id].groups = groups
+
+    def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
+        self.database.answer()
+        rows, tally = 0, Tally()
+        for (run, chunk, group, _), (count, counts) in self.database.records.items():
+            if run == run_id and (chunk, group) not in excluding:
+                rows, tally = rows + count, tally + counts
+        return Written(rows, tally)
+
+    def silent_groups(self, run_id: str) -> list[tuple[int, int]]:
+        heard = {(chunk, group) for run, chunk, group, _ in self.database.records if run == run_id}
+        run = self.database.runs.get(run_id)
+        return [
+            (chunk, group)
+            for chunk, groups in enumerate(run.groups if run else ())
+            for group in range(groups)
+            if (chunk, group) not in heard
+        ]
+
+    def close(self, run_id: str, *, status: str, tally: Tally, reason: str) -> None:
+        db = self.database
+        db.answer()
+        if run := db.runs.get(run_id):
+            run.status, run.tally, run.reason = status, tally, reason
+        if db.holder == run_id:
+            db.expires_at = min(db.expires_at, db.now)
+
+    def forget(self, *, keep_days: int) -> None:
+        db = self.database
+        db.answer()
+        old = {i for i, run in db.runs.items() if run.opened_at < db.now - keep_days * 86_400}
+        db.runs = {i: run for i, run in db.runs.items() if i not in old}
+        db.records = {place: entry for place, entry in db.records.items() if place[0] not in old}
+
+
+class FakeRowStore(RowStore):
+    """The job's table in a fake database."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        self.database = database
+        self.writes: list[Sequence[Record]] = []
+
+    def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
+        self.writes.append(records)
+        self.database.answer()
+        rejected: list[RejectedRow] = []
+        unique = {(r.run_id, r.chunk, r.group, r.part): r for r in records}
+        for place, record in unique.items():
+            outcomes = []
+            for row in record.rows:
+                outcome, error = self._store(record, row)
+                outcomes.append(outcome)
+                if error:
+                    rejected.append(RejectedRow(record, row, outcome, error))
+            self.database.records[place] = (len(outcomes), Tally.of(outcomes))
+        return rejected
+
+    def _store(self, record: Record, row: Sequence[object]) -> tuple[Outcome, str]:
+        db, values = self.database, dict(zip(record.columns, row, strict=True))
+        key = row[0]
+        if type(key) not in {int, str}:
+            return Outcome.REJECTED, "the key is neither a number nor text"
+        if db.parents is not None and key not in db.parents:
+            return Outcome.GONE, "1452: the user is gone"
+        if error := db.refuses(values):
+            return Outcome.REJECTED, error
+        if key not in db.table or record.version > db.table[key][0]:
+            db.table[key] = (record.version, values)
+        return Outcome.STORED, ""
+
+
+class FakeSchemaStore(SchemaStore):
+    """Remembers statements; one that holds the word TABEL fails."""
+
+    def __init__(self, facts: Mapping[str, TableFacts] | None = None) -> None:
+        self.statements: list[str] = []
+        self.tables = dict(facts or {})
+        self._applied: dict[tuple[str, int], tuple[tuple[str, ...], bool]] = {}
+
+    def migrate(self, files: Sequence[SqlFile]) -> list[str]:
+        return [f"{file.source}/{file.name}" for file in files if self._apply(file)]
+
+    def facts(self, table: str) -> TableFacts | None:
+        return self.tables.get(table)
+
+    def _apply(self, file: SqlFile) -> bool:
+        done, complete = self._applied.get((file.source, file.number), ((), False))
+        if file.statements[: len(done)] != done or (complete and file.statements != done):
+            raise MigrationError(f"{file.source}/{file.name} has changed since it was applied")
+        if complete:
+            return False
+        for number, statement in enumerate(file.statements[len(done) :], start=len(done) + 1):
+            if "TABEL" in statement:
+                raise MigrationError(f"{file.source}/{file.name}, statement {number}, failed")
+            self.statements.append(statement)
+            applied = file.statements[:number]
+            self._applied[file.source, file.number] = (applied, applied == file.statements)
+        if not file.statements:
+            self._applied[file.source, file.number] = ((), True)
+        return True

@@ -1,0 +1,113 @@
+"""A tenant's database as the contract suites see it, in memory and in MariaDB."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from batch_core.adapters.mysql_connection import Database
+from batch_core.adapters.mysql_ledger import MySqlRunLedger
+from batch_core.adapters.mysql_rows import MySqlRowStore
+from batch_core.job import Table
+from batch_core.ports import RowStore, RunLedger
+from tests.support.fakes import FakeDatabase, FakeRowStore, FakeRunLedger
+
+TABLE = Table("note", columns=("text", "data"))
+
+TABLES = """
+CREATE TABLE person (user_id BIGINT UNSIGNED NOT NULL PRIMARY KEY) ENGINE = InnoDB;
+CREATE TABLE note (
+  user_id BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+  text    VARCHAR(20)     NOT NULL,
+  data    JSON            NULL,
+  version BIGINT          NOT NULL,
+  CONSTRAINT note_person FOREIGN KEY (user_id) REFERENCES person (user_id) ON DELETE CASCADE
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
+"""
+
+
+class World(Protocol):
+    """A tenant's database with the table `note`, whose text takes 20 characters."""
+
+    ledger: RunLedger
+    rows: RowStore
+
+    def people(self, *users: int) -> None:
+        """Let these users exist."""
+
+    def forsake(self, user: int) -> None:
+        """Delete a user, and the note with it."""
+
+    def notes(self) -> dict[object, tuple[int, str]]:
+        """The version and the text stored for each user."""
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+
+    def empty(self) -> None:
+        """Forget all notes."""
+
+
+class FakeWorld(World):
+    """The fakes."""
+
+    def __init__(self) -> None:
+        self.database = FakeDatabase(parents=set(), refuses=_too_long)
+        self.ledger: RunLedger = FakeRunLedger(self.database)
+        self.rows: RowStore = FakeRowStore(self.database)
+
+    def people(self, *users: int) -> None:
+        assert self.database.parents is not None
+        self.database.parents |= set(users)
+
+    def forsake(self, user: int) -> None:
+        assert self.database.parents is not None
+        self.database.parents.discard(user)
+        self.database.table.pop(user, None)
+
+    def notes(self) -> dict[object, tuple[int, str]]:
+        return {
+            user: (version, str(values["text"]))
+            for user, (version, values) in self.database.table.items()
+        }
+
+    def wait(self, seconds: int) -> None:
+        self.database.now += seconds
+
+    def empty(self) -> None:
+        self.database.table.clear()
+
+
+def _too_long(values: object) -> str | None:
+    assert isinstance(values, dict)
+    return "1406: Data too long" if len(values["text"]) > 20 else None
+
+
+class MySqlWorld(World):
+    """The adapters on a schema that has the ledger's tables and those of `TABLES`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.ledger: RunLedger = MySqlRunLedger(self.database)
+        self.rows: RowStore = MySqlRowStore(self.database)
+
+    def people(self, *users: int) -> None:
+        values = ",".join(f"({user})" for user in users)
+        self._run(f"INSERT IGNORE INTO person VALUES {values}")
+
+    def forsake(self, user: int) -> None:
+        self._run(f"DELETE FROM person WHERE user_id = {user}")
+
+    def notes(self) -> dict[object, tuple[int, str]]:
+        rows = self.database.ask(lambda s: s.rows("SELECT user_id, version, text FROM note"))
+        return {user: (version, text) for user, version, text in rows}
+
+    def wait(self, seconds: int) -> None:
+        # Time cannot be moved, but everything that was noted down can.
+        self._run(f"UPDATE batch_lease SET expires_at = expires_at - INTERVAL {seconds} SECOND")
+        self._run(f"UPDATE batch_run SET opened_at = opened_at - INTERVAL {seconds} SECOND")
+
+    def empty(self) -> None:
+        self._run("DELETE FROM note")
+
+    def _run(self, sql: str) -> None:
+        self.database.ask(lambda session: session.execute(sql))
