@@ -15,7 +15,7 @@ from batch_core.errors import ConfigurationError
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
 SCHEDULED_TIME_ATTRIBUTE: Final = "<aws.scheduler.scheduled-time>"
 
-TENANT_PATTERN: Final = re.compile(r"[a-z][a-z0-9-]{0,23}")
+TENANT_PATTERN: Final = re.compile(r"(?=.{1,24}$)[a-z](-?[a-z0-9])*")
 
 
 @dataclass(frozen=True, slots=True)
