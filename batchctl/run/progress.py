@@ -132,9 +132,3 @@ class PlainDisplay:
             f"{phase} ({now - self._started:.0f} s): {counts.called:,} of {listed} users called,"
             f" {counts.processed:,} processed, {counts.stored:,} stored{failed}"
         )
-
-    def __enter__(self) -> PlainDisplay:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass

@@ -1,0 +1,70 @@
+"""Log lines as the functions write them, and a reader that serves them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from batchctl.log_events import LogEvent
+
+RUN = "demo-20261124T035543.809Z"
+
+
+def invocation(state: str, group: int | None = None, **meter: Any) -> str:
+    """An `invocation` line."""
+    line: dict[str, Any] = {"level": "INFO", "message": "invocation", "state": state}
+    if state == "Write Rows":
+        line["runs"] = [RUN]
+    else:
+        line["run_id"] = RUN
+    if group is not None:
+        line |= {"chunk": 0, "group": group}
+    figures = {"env_id": "e", "memory_mb": 512, "duration_ms": 10.0, "response_bytes": 50}
+    return json.dumps({**line, "meter": figures | meter})
+
+
+def listed(users: int, rejected: int = 0) -> str:
+    """What List Users logs."""
+    return json.dumps({"message": "listed", "run_id": RUN, "listed": users, "rejected": rejected})
+
+
+def received(rows: int) -> str:
+    """What Write Rows logs of a run's records."""
+    return json.dumps({"message": "records received", "run_id": RUN, "rows": rows})
+
+
+def without_a_row(**errors: int) -> str:
+    """What Call API and Process Users log of users that got no row."""
+    failures = [{"outcome": "rejected", "error": e, "users": n} for e, n in errors.items()]
+    return json.dumps({"message": "users without a row", "run_id": RUN, "failures": failures})
+
+
+class FakeLogs:
+    """Log groups in memory; a line becomes readable when it is written."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, list[LogEvent]] = {}
+        self.reads: list[tuple[str, int]] = []
+
+    def write(self, state: str, text: str, at_ms: int = 0) -> None:
+        events = self.lines.setdefault(state, [])
+        events.append(LogEvent(f"{state}{len(events)}", at_ms, text))
+
+    def events(self, state: str, *, since_ms: int, containing: str) -> Iterator[LogEvent]:
+        self.reads.append((state, since_ms))
+        for event in list(self.lines.get(state, [])):
+            if event.timestamp_ms >= since_ms and containing in event.text:
+                yield event
+
+
+def write_a_complete_run(logs: FakeLogs, groups: int = 3, users_per_group: int = 100) -> None:
+    """The lines of a run in which nothing went wrong."""
+    logs.write("List Users", listed(groups * users_per_group))
+    logs.write("List Users", invocation("List Users"))
+    for group in range(groups):
+        logs.write("Call API", invocation("Call API", group))
+        logs.write("Process Users", invocation("Process Users", group, records=1))
+        logs.write("Write Rows", received(users_per_group))
+        logs.write("Write Rows", invocation("Write Rows", records=1))
+    logs.write("Finish Run", invocation("Finish Run"))
