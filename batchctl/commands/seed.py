@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from batchctl.local.mariadb import Connection
 
-_ROWS_PER_STATEMENT: Final = 5_000
+_ROWS_PER_STATEMENT: Final = 10_000
 _NO_SUCH_TABLE: Final = 1146
 
 Users = Annotated[int, typer.Option(metavar="N", min=0, help="How many users are active.")]
@@ -52,10 +52,11 @@ def seed_users(
             )
             for first in range(1, users + 1, _ROWS_PER_STATEMENT):
                 last = min(first + _ROWS_PER_STATEMENT - 1, users)
-                cursor.executemany(
-                    "INSERT INTO users (user_id, account, active) VALUES (%s, %s, 1)"
-                    " ON DUPLICATE KEY UPDATE active = 1",
-                    [(number, f"u-{number:06}") for number in range(first, last + 1)],
+                # MariaDB counts by itself; sending it the rows takes fifty times as long.
+                cursor.execute(
+                    "INSERT INTO users (user_id, account, active)"  # noqa: S608 - two numbers
+                    " SELECT seq, CONCAT('u-', IF(seq < 1000000, LPAD(seq, 6, '0'), seq)), 1"
+                    f" FROM seq_{first}_to_{last} ON DUPLICATE KEY UPDATE active = 1"
                 )
                 advanced(last)
             connection.commit()

@@ -43,6 +43,7 @@ def build(home: Path, template: Path, report: Callable[[str], None]) -> Path:
             report(f"building {template.name}")
             shutil.rmtree(built, ignore_errors=True)
             options = ["--template-file", str(template), "--build-dir", str(built)]
+            options += ["--parameter-overrides", f"Architecture={architecture()}"]
             _sam(home, "build", options, environment(home, None))
             (built / ".complete").touch()
             _forget_old_builds()
