@@ -1,0 +1,173 @@
+"""scripts/setup.py, the first program that ever runs in a checkout."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from batchctl.local.home import CHECKOUT
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SCRIPT = CHECKOUT / "scripts" / "setup.py"
+
+
+@pytest.fixture
+def setup() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("setup_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def test_it_is_written_in_a_python_that_old_machines_have() -> None:
+    ast.parse(SCRIPT.read_text(), feature_version=(3, 8))
+
+
+def test_a_shim_that_fails_is_passed_over_for_an_interpreter_that_runs(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "shims" / "python3.13", "#!/bin/sh\nexit 127\n")
+    real = tmp_path / "real" / "python3.13"
+    real.parent.mkdir()
+    real.symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:{tmp_path / 'real'}")
+    assert setup.find_python() == (real, "on PATH")
+
+
+def test_an_interpreter_of_another_version_is_passed_over(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "python3", "#!/bin/sh\nexit 1\n")
+    versions = tmp_path / "pyenv" / "versions"
+    (versions / "3.13.9" / "bin").mkdir(parents=True)
+    of_pyenv = versions / "3.13.9" / "bin" / "python3.13"
+    of_pyenv.symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    assert setup.find_python() == (of_pyenv, "of pyenv")
+
+
+def test_uv_is_asked_for_an_interpreter_when_none_is_found(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setattr(setup, "LOCAL", tmp_path)
+    uv = program(tmp_path / "uv", "#!/bin/sh\nexit 2\n")
+    monkeypatch.setattr(setup, "ensure_uv", lambda: [uv])
+    with pytest.raises(setup.SetupError, match=r"Python 3\.13 is neither .*pyenv install 3\.13"):
+        setup.find_python()
+
+
+def test_mariadb_is_asked_for_by_the_exact_command_when_nobody_may_install_it(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "apt-get", "#!/bin/sh\nexit 1\n")
+    program(
+        tmp_path / "apt-cache",
+        '#!/bin/sh\n[ "$2" = mariadb-server ] && echo "Package: mariadb-server"\n',
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr(setup, "administrator", lambda: None)
+    with pytest.raises(
+        setup.SetupError, match=r"sudo apt-get install --no-install-recommends mariadb-server\n"
+    ):
+        setup.install_package("MariaDB", ["mariadb-server-core", "mariadb-server"])
+
+
+def test_a_machine_without_apt_is_told_what_is_missing(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(setup.SetupError, match=r"MariaDB is missing .* no apt-get"):
+        setup.install_package("MariaDB", ["mariadb-server-core"])
+
+
+def test_the_programs_alone_are_installed_without_a_question(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said"
+    program(tmp_path / "apt-get", f'#!/bin/sh\necho "$DEBIAN_FRONTEND $@" >> {said}\n')
+    program(tmp_path / "apt-cache", '#!/bin/sh\necho "Package: $2"\n')
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(setup, "administrator", list)
+    setup.install_package("MariaDB", ["mariadb-server-core", "mariadb-server"])
+    update, install = said.read_text().splitlines()
+    assert update.endswith("update")
+    assert install.startswith("noninteractive ")
+    assert install.endswith("install --yes --no-install-recommends mariadb-server-core")
+
+
+def test_a_step_that_was_interrupted_is_done_again(setup: Any, tmp_path: Path) -> None:
+    setup.write_stamp(tmp_path, "digest")
+    assert setup.stamp(tmp_path) == "digest"
+    setup.remove_stamps(tmp_path)
+    assert setup.stamp(tmp_path) is None
+
+
+def test_a_checkout_that_was_moved_is_set_up_again(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "dev.txt"
+    lock.write_text("uv==1\n")
+    before = setup.key(lock)
+    assert setup.key(lock) == before
+    monkeypatch.setattr(setup, "ROOT", tmp_path / "elsewhere")
+    assert setup.key(lock) != before
+
+
+def test_uv_learns_the_index_and_the_authorities_that_pip_was_told(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "pip.conf"
+    config.write_text("[global]\nindex-url = https://index.example/simple\n")
+    for name in ("PIP_INDEX_URL", "SSL_CERT_FILE", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
+    monkeypatch.setenv("PIP_CERT", "/company.pem")
+    environment = setup.uv_environment()
+    assert environment["UV_DEFAULT_INDEX"] == "https://index.example/simple"
+    assert environment["SSL_CERT_FILE"] == "/company.pem"
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://own.example/simple")
+    assert setup.uv_environment()["UV_DEFAULT_INDEX"] == "https://own.example/simple"
+
+
+@pytest.mark.parametrize(
+    "lock",
+    ["requirements/dev.txt", "requirements/ministack.txt", "layers/batch_core/requirements.txt"],
+)
+def test_the_locks_name_no_place_and_hash_everything(lock: str) -> None:
+    text = (CHECKOUT / lock).read_text()
+    assert "://" not in text
+    assert "file:" not in text
+    assert not [line for line in text.splitlines() if line.startswith("-")]
+    entries = [entry for entry in text.split("\n") if "==" in entry]
+    assert entries
+    assert all(entry.endswith(" \\") for entry in entries)
+
+
+def test_the_layer_runs_the_versions_that_the_tests_run() -> None:
+    def versions(lock: str) -> dict[str, str]:
+        return dict(re.findall(r"(?m)^(\S+)==(\S+)", (CHECKOUT / lock).read_text()))
+
+    tested = versions("requirements/dev.txt")
+    deployed = versions("layers/batch_core/requirements.txt")
+    assert deployed.items() <= tested.items()
+    assert not {"boto3", "botocore"} & deployed.keys()
