@@ -1,0 +1,278 @@
+"""Call API: each user of a group ends in the claim or in the tally, exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_core import claims
+from batch_core.call_api import MARGIN_SECONDS, SHARED_READ_BELOW, ChunkReader, call_api
+from batch_core.chunks import Chunk, pack, serialise
+from batch_core.errors import PayloadAlteredError, PayloadMissingError
+from batch_core.failures import pseudonym
+from batch_core.job import Job, RejectError, Request, Table, User
+from batch_core.outcomes import Tally
+from batch_core.run import Run
+from tests.support.fakes import FakePayloadStore
+from tests.support.fakes_api import FakeApi, Served
+
+NOW = 1_000_000.0
+
+
+def request(user: User) -> Request:
+    return Request(f"/users/{user['user_id']}", etag=user.get("etag"))
+
+
+def job(request: Callable[[User], Request] = request) -> Job:
+    return Job(
+        users="SELECT 1", table=Table("t", columns=("c",)), request=request, process=lambda *_: None
+    )
+
+
+JOB = job()
+
+
+class World:
+    """One chunk of users in a bucket, and an API that knows every user."""
+
+    def __init__(self, users: Sequence[User], *, group_size: int = 100) -> None:
+        self.run = Run(
+            id="demo-20260131T102000Z",
+            version=1,
+            fence=1,
+            group_size=group_size,
+            requests_per_second=2.5,
+            ends_at=NOW + 60,
+        )
+        self.store = FakePayloadStore()
+        body, groups, stride = pack([serialise(user) for user in users], group_size)
+        etag = self.store.put(f"{self.run.prefix}/chunks/4", body, metadata={})
+        self.chunk = Chunk(n=4, users=len(users), groups=groups, stride=stride, etag=etag)
+        self.api = FakeApi()
+        for user in users:
+            path = f"/users/{user['user_id']}"
+            self.api.serve(path, Served(body=b'{"id":%d}' % user["user_id"], etag='"new"'))
+        self.reader = ChunkReader(self.store)
+
+    def call(
+        self, group: int = 0, *, job: Job = JOB, seconds: float = 30.0
+    ) -> tuple[list[Any], Tally]:
+        output = call_api(
+            {"run": self.run.to_json(), "chunk": self.chunk.to_json(), "group": group},
+            tenant="demo",
+            job=job,
+            reader=self.reader,
+            store=self.store,
+            api=self.api,
+            seconds=seconds,
+            now=lambda: NOW,
+        )
+        assert output.keys() == {"claim", "tally"}
+        claimed = claims.redeem(output["claim"], run=self.run, store=self.store)
+        return claimed, Tally.from_json(output["tally"])
+
+
+def users(count: int) -> list[User]:
+    return [{"user_id": n, "name": f"user {n}"} for n in range(count)]
+
+
+def test_each_answer_is_claimed_with_its_user() -> None:
+    world = World(users(3))
+    claimed, tally = world.call()
+    assert claimed == [
+        [{"user_id": n, "name": f"user {n}"}, 200, '"new"', f'{{"id":{n}}}'] for n in range(3)
+    ]
+    assert tally == Tally()
+
+
+def test_a_group_is_its_slice_of_the_chunk_and_nothing_else() -> None:
+    world = World(users(25), group_size=10)
+    read = [[user["user_id"] for user, *_ in world.call(group)[0]] for group in range(3)]
+    assert read == [list(range(10)), list(range(10, 20)), list(range(20, 25))]
+    key = f"{world.run.prefix}/chunks/4"
+    assert world.store.reads == [(key, world.chunk.span(group)) for group in range(3)]
+
+
+def test_small_groups_share_one_read_of_their_chunk() -> None:
+    world = World(users(5), group_size=1)
+    for group in range(5):
+        assert [user["user_id"] for user, *_ in world.call(group)[0]] == [group]
+    assert world.store.reads == [(f"{world.run.prefix}/chunks/4", None)]
+
+
+def test_from_ten_users_on_a_group_reads_its_own_slice() -> None:
+    for size, span in ((SHARED_READ_BELOW - 1, False), (SHARED_READ_BELOW, True)):
+        world = World(users(30), group_size=size)
+        world.call()
+        assert [bool(span) for _, span in world.store.reads] == [span]
+
+
+@pytest.mark.parametrize("group_size", [1, 100])
+def test_a_chunk_that_was_replaced_is_an_error_and_never_old_data(group_size: int) -> None:
+    world = World(users(3), group_size=group_size)
+    world.call()
+    world.chunk = Chunk(n=4, users=3, groups=3, stride=world.chunk.stride, etag="other")
+    with pytest.raises(PayloadAlteredError):
+        world.call()
+
+
+def test_a_chunk_that_is_gone_is_an_error() -> None:
+    world = World(users(3))
+    world.store.objects.clear()
+    with pytest.raises(PayloadMissingError):
+        world.call()
+
+
+def test_what_the_api_has_not_changed_is_unchanged() -> None:
+    world = World([{"user_id": 1, "etag": '"new"'}, {"user_id": 2, "etag": '"old"'}])
+    claimed, tally = world.call()
+    assert [user["user_id"] for user, *_ in claimed] == [2]
+    assert tally == Tally(unchanged=1)
+
+
+def test_a_failure_is_its_users_own() -> None:
+    world = World(users(4))
+    world.api.serve("/users/1", Served(404))
+    world.api.serve("/users/2", Served(503))
+    claimed, tally = world.call()
+    assert [user["user_id"] for user, *_ in claimed] == [0, 3]
+    assert tally == Tally(rejected=1, retry_later=1)
+
+
+def test_a_body_that_is_not_utf8_is_rejected() -> None:
+    world = World(users(2))
+    world.api.serve("/users/0", Served(body=b"\xff"))
+    claimed, tally = world.call()
+    assert [user["user_id"] for user, *_ in claimed] == [1]
+    assert tally == Tally(rejected=1)
+
+
+def test_any_text_in_a_body_arrives() -> None:
+    text = "\N{PILE OF POO} \x00 \u2028 \u00e9"
+    world = World(users(1))
+    world.api.serve("/users/0", Served(body=text.encode()))
+    claimed, _ = world.call()
+    assert claimed[0][3] == text
+
+
+@pytest.mark.parametrize("error", [RejectError("no"), KeyError("name"), RecursionError()])
+def test_a_job_that_raises_for_one_user_rejects_that_user(error: Exception) -> None:
+    def picky(user: User) -> Request:
+        if user["user_id"] == 1:
+            raise error
+        return request(user)
+
+    claimed, tally = World(users(3)).call(job=job(picky))
+    assert [user["user_id"] for user, *_ in claimed] == [0, 2]
+    assert tally == Tally(rejected=1)
+
+
+@pytest.mark.parametrize("nothing", [None, "/users/1", {"path": "/users/1"}])
+def test_a_job_that_gives_no_request_rejects_the_user(nothing: Any) -> None:
+    world = World(users(2))
+    claimed, tally = world.call(job=job(lambda _: nothing))
+    assert claimed == []
+    assert tally == Tally(rejected=2)
+    assert world.api.asked == []
+
+
+def test_a_request_that_must_not_be_sent_rejects_the_user() -> None:
+    _, tally = World(users(2)).call(job=job(lambda _: Request("/../admin")))
+    assert tally == Tally(rejected=2)
+
+
+# --- time -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ends_in", "budget"),
+    [(30, 60, 30 - MARGIN_SECONDS), (300, 60, 60), (63, 60, 60)],
+)
+def test_the_api_gets_what_is_left_of_the_invocation_and_of_the_run(
+    seconds: float, ends_in: float, budget: float
+) -> None:
+    world = World(users(1))
+    assert world.run.ends_at == NOW + ends_in
+    world.call(seconds=seconds)
+    assert world.api.budgets == [(budget, 2.5)]
+
+
+@pytest.mark.parametrize(("seconds", "ends_in"), [(MARGIN_SECONDS, 60), (30, 0), (30, -5)])
+def test_without_time_nothing_is_read_or_asked_and_nobody_is_lost(
+    seconds: float, ends_in: float
+) -> None:
+    world = World(users(25), group_size=10)
+    world.run = Run.from_json({**world.run.to_json(), "ends_at": NOW + ends_in})
+    claimed, tally = world.call(2, seconds=seconds)
+    assert (claimed, tally) == ([], Tally(retry_later=5))
+    assert world.store.reads == []
+    assert world.api.budgets == []
+
+
+# --- all together -----------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from([200, 204, 304, 400, 404, 500, 503, -1]), max_size=60))
+def test_every_user_is_accounted_for_exactly_once(statuses: list[int]) -> None:
+    listed: list[User] = [
+        {"user_id": n, "etag": '"new"' if status == 304 else None}
+        for n, status in enumerate(statuses)
+    ]
+    world = World(listed, group_size=100)
+    for n, status in enumerate(statuses):
+        world.api.serve(f"/users/{n}", Served(max(status, 0), b"{}", '"new"'))
+
+    def some(user: User) -> Request:
+        if statuses[user["user_id"]] == -1:
+            raise RejectError("not this one")
+        return request(user)
+
+    if not listed:
+        return
+    claimed, tally = world.call(job=job(some))
+    assert len(claimed) + tally.settled == len(listed)
+    assert tally == Tally(
+        unchanged=statuses.count(304),
+        rejected=sum(statuses.count(s) for s in (400, 404, -1)),
+        retry_later=sum(statuses.count(s) for s in (500, 503)),
+    )
+
+
+def test_a_retry_of_the_invocation_overwrites_its_claim() -> None:
+    world = World(users(90))
+    for n in range(90):
+        world.api.serve(f"/users/{n}", Served(body=Random(n).randbytes(500).hex().encode()))
+    first = world.call()
+    kept = dict(world.store.objects)
+    assert world.call() == first
+    assert world.store.objects.keys() == kept.keys()
+    assert (
+        set(kept) == {f"{world.run.prefix}/chunks/4", f"{world.run.prefix}/claims/4/0"}
+        or len(kept) == 1
+    )
+
+
+def test_the_log_names_the_failures_but_not_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logged: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(
+        "batch_core.failures.logger.warning", lambda _, **fields: logged.append(fields)
+    )
+    world = World(users(2))
+    world.api.serve("/users/1", Served(404))
+    world.call()
+    (line,) = logged
+    assert line["failures"] == [
+        {
+            "outcome": "rejected",
+            "error": "http_404",
+            "users": 1,
+            "examples": [pseudonym("demo", 1)],
+        }
+    ]

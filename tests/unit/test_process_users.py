@@ -1,0 +1,279 @@
+"""Process Users: answers become rows on the stream, or a word in the tally."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import inf, nan
+from random import Random
+from string import ascii_letters
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_core import claims
+from batch_core.chunks import Chunk
+from batch_core.errors import PayloadAlteredError, StreamError
+from batch_core.job import Job, RejectError, Request, Response, Row, Table, User
+from batch_core.limits import PUT_UNIT_BYTES, ROW_BYTES
+from batch_core.outcomes import Tally
+from batch_core.process_users import process_users
+from batch_core.records import Record, decode
+from batch_core.run import Run
+from tests.support.fakes import FakePayloadStore
+from tests.support.fakes_api import FakeStream
+
+RUN = Run(
+    id="demo-20260131T102000Z",
+    version=1769854800000,
+    fence=3,
+    group_size=100,
+    requests_per_second=0,
+    ends_at=0,
+)
+CHUNK = Chunk(n=4, users=100, groups=2, stride=10, etag="e")
+
+NOTHING = Tally()
+
+type Process = Callable[[User, Response], Row | None]
+
+
+class World:
+    def __init__(self) -> None:
+        self.store = FakePayloadStore()
+        self.stream = FakeStream()
+
+    def process(
+        self, process: Process, answers: list[list[Any]], *, tally: Tally = NOTHING
+    ) -> Tally:
+        job = Job(
+            users="SELECT 1",
+            table=Table("t", columns=("name", "data")),
+            request=lambda _: Request("/"),
+            process=process,
+        )
+        event = {
+            "run": RUN.to_json(),
+            "chunk": CHUNK.to_json(),
+            "group": 1,
+            "claim": claims.put(answers, run=RUN, name="4/1", store=self.store),
+            "tally": tally.to_json(),
+        }
+        result = process_users(event, tenant="demo", job=job, store=self.store, stream=self.stream)
+        return Tally.from_json(result)
+
+    @property
+    def records(self) -> list[Record]:
+        return [decode(data) for _, data in self.stream.records]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
+    lines: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(
+        "batch_core.failures.logger.warning", lambda _, **fields: lines.append(fields)
+    )
+    return lines
+
+
+def answers(count: int) -> list[list[Any]]:
+    return [[{"user_id": n}, 200, None, "{}"] for n in range(count)]
+
+
+def name(user: User, _response: Response) -> Row:
+    return {"name": f"user {user['user_id']}"}
+
+
+def test_a_group_becomes_one_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-abc;Parent=def;Sampled=1")
+    assert world.process(name, answers(2)) == Tally(queued=2)
+    assert world.records == [
+        Record(
+            tenant="demo",
+            run_id=RUN.id,
+            chunk=4,
+            group=1,
+            version=RUN.version,
+            trace_id="1-abc",
+            segment_id="def",
+            part=0,
+            columns=("user_id", "name", "data"),
+            rows=((0, "user 0", None), (1, "user 1", None)),
+        )
+    ]
+    assert [key for key, _ in world.stream.records] == [f"{RUN.id}/4/1/0"]
+
+
+def test_the_job_sees_the_answer_as_it_was(world: World) -> None:
+    seen: list[tuple[User, Response]] = []
+
+    def look(user: User, response: Response) -> None:
+        seen.append((user, response))
+
+    world.process(look, [[{"user_id": 1, "x": 2}, 201, '"e"', "caf\u00e9"]])
+    assert seen == [({"user_id": 1, "x": 2}, Response(201, "caf\u00e9".encode(), '"e"'))]
+
+
+def test_a_job_that_has_nothing_new_writes_nothing(world: World) -> None:
+    assert world.process(lambda *_: None, answers(3)) == Tally(unchanged=3)
+    assert world.stream.records == []
+
+
+def test_without_answers_there_is_nothing_to_put(world: World) -> None:
+    assert world.process(name, []) == Tally()
+    assert world.stream.records == []
+
+
+def test_the_tally_of_the_calls_is_carried_on(world: World) -> None:
+    before = Tally(unchanged=5, rejected=2, retry_later=1)
+    assert world.process(name, answers(2), tally=before) == before + Tally(queued=2)
+
+
+@pytest.mark.parametrize(
+    "error", [RejectError("no"), KeyError("x"), ZeroDivisionError(), RecursionError()]
+)
+def test_an_exception_rejects_its_user_and_nobody_else(world: World, error: Exception) -> None:
+    def picky(user: User, response: Response) -> Row:
+        if user["user_id"] == 1:
+            raise error
+        return name(user, response)
+
+    assert world.process(picky, answers(3)) == Tally(queued=2, rejected=1)
+    assert [row[0] for row in world.records[0].rows] == [0, 2]
+
+
+@pytest.mark.parametrize("body", ["", "{", "NaN", "[Infinity]", '"\\ud800"', "[" * 100_000])
+def test_an_answer_that_is_not_json_rejects_its_user(world: World, body: str) -> None:
+    def parse(_user: User, response: Response) -> Row:
+        return {"data": response.json()}
+
+    assert world.process(parse, [[{"user_id": 1}, 200, None, body]]) == Tally(rejected=1)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"nmae": 1}, "no column 'nmae'"),
+        ({"user_id": 2}, "no column 'user_id'"),
+        ({"version": 2}, "no column 'version'"),
+        ({1: 2}, "no column 1"),
+        ({"name": b"bytes"}, "the column name"),
+        ({"name": nan}, "the column name got nan"),
+        ({"data": -inf}, "the column data got -inf"),
+        ({"data": {"x": {1, 2}}}, "the column data"),
+        ({"name": 2**64}, "the column name"),
+        ({"name": "\ud800"}, "the column name"),
+        ({"data": "x" * ROW_BYTES}, "most in the column data"),
+        (["name"], "gave a list"),
+        ("name", "gave a str"),
+    ],
+)
+def test_a_row_that_is_none_rejects_its_user_and_names_the_column(
+    world: World, logged: list[Mapping[str, Any]], row: Any, words: str
+) -> None:
+    def one_bad(user: User, response: Response) -> Row:
+        return row if user["user_id"] == 1 else name(user, response)
+
+    assert world.process(one_bad, answers(2)) == Tally(queued=1, rejected=1)
+    (failure,) = logged[0]["failures"]
+    assert words in failure["error"]
+
+
+@pytest.mark.parametrize("user", [{}, {"user_id": None}])
+def test_a_user_without_its_key_is_rejected(
+    world: World, logged: list[Mapping[str, Any]], user: User
+) -> None:
+    assert world.process(lambda *_: {"name": "x"}, [[user, 200, None, ""]]) == Tally(rejected=1)
+    assert "user_id" in logged[0]["failures"][0]["error"]
+
+
+def test_the_limit_of_a_row_is_exact(world: World) -> None:
+    # As JSON: the key 0, null for name, and two quotes.
+    longest = "x" * (ROW_BYTES - len('0null""'))
+    assert world.process(lambda *_: {"data": longest}, answers(1)) == Tally(queued=1)
+    assert world.process(lambda *_: {"data": longest + "x"}, answers(1)) == Tally(rejected=1)
+
+
+def test_values_that_json_writes_as_text_are_rows(world: World) -> None:
+    moment = datetime(2026, 1, 31, tzinfo=UTC)
+    assert world.process(lambda *_: {"data": moment}, answers(1)) == Tally(queued=1)
+    assert world.records[0].rows[0][2] == "2026-01-31T00:00:00+00:00"
+
+
+def test_a_large_group_is_cut_at_the_unit_that_is_billed(world: World) -> None:
+    def wide(user: User, _response: Response) -> Row:
+        letters = Random(user["user_id"]).choices(ascii_letters, k=3000)  # hardly compressible
+        return {"data": "".join(letters)}
+
+    assert world.process(wide, answers(100)) == Tally(queued=100)
+    assert len(world.records) > 1
+    assert all(len(key) + len(data) <= PUT_UNIT_BYTES for key, data in world.stream.records)
+    assert [record.part for record in world.records] == list(range(len(world.records)))
+    assert [row[0] for record in world.records for row in record.rows] == list(range(100))
+
+
+def test_a_retry_puts_the_same_records_again(world: World) -> None:
+    world.process(name, answers(10))
+    world.process(name, answers(10))
+    first, second = world.stream.records
+    assert first == second
+
+
+def test_records_that_the_stream_refuses_fail_the_invocation(world: World) -> None:
+    world.stream.refusals[f"{RUN.id}/4/1/0"] = 1
+    with pytest.raises(StreamError):
+        world.process(name, answers(1))
+
+
+def test_a_claim_that_was_altered_fails_the_invocation(world: World) -> None:
+    with pytest.raises(PayloadAlteredError):
+        process_users(
+            {
+                "run": RUN.to_json(),
+                "chunk": CHUNK.to_json(),
+                "group": 1,
+                "claim": {"kind": "zlib", "data": "", "sha256": ""},
+                "tally": {},
+            },
+            tenant="demo",
+            job=Job("", Table("t", columns=()), lambda _: Request("/"), lambda *_: None),
+            store=world.store,
+            stream=world.stream,
+        )
+
+
+ends = st.sampled_from(["row", "none", "reject", "raise", "column", "list"])
+
+
+@given(st.lists(ends, max_size=60), st.builds(Tally, unchanged=st.integers(0, 9)))
+def test_every_answer_is_accounted_for_exactly_once(kinds: list[str], before: Tally) -> None:
+    def process(user: User, response: Response) -> Any:
+        match kinds[user["user_id"]]:
+            case "row":
+                return name(user, response)
+            case "none":
+                return None
+            case "reject":
+                raise RejectError
+            case "raise":
+                raise LookupError
+            case "column":
+                return {"wrong": 1}
+            case _:
+                return []
+
+    world = World()
+    own = world.process(process, answers(len(kinds)), tally=before)
+    assert own == before + Tally(
+        queued=kinds.count("row"),
+        unchanged=kinds.count("none"),
+        rejected=len(kinds) - kinds.count("row") - kinds.count("none"),
+    )
+    assert sum(len(record.rows) for record in world.records) == own.queued
