@@ -92,7 +92,8 @@ def test_the_facts_about_a_table_are_what_the_database_says(
 ) -> None:
     create = (
         "CREATE TABLE t (a INT NOT NULL, b VARCHAR(9) NULL,"
-        " c CHAR(1) CHARACTER SET latin1 NOT NULL, v BIGINT NOT NULL, PRIMARY KEY (a), UNIQUE KEY two (c, v), KEY three (b))"
+        " c CHAR(1) CHARACTER SET latin1 NOT NULL, v BIGINT NOT NULL,"
+        " PRIMARY KEY (a), UNIQUE KEY two (c, v), KEY three (b))"
         " ENGINE = MyISAM DEFAULT CHARSET = utf8mb4"
     )
     mysql_store.migrate([SqlFile("job", 1, "0001_t.sql", (create,))])

@@ -173,7 +173,7 @@ def isolate[T](
 
     Returns
     -------
-    The items at fault, each with its error; one of ten costs seven calls.
+    The items at fault, each with its error; one of eight costs seven calls.
     """
     if not items:
         return []

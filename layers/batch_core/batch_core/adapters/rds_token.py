@@ -74,7 +74,7 @@ def token(
 
     Returns
     -------
-    The token, valid for 15 minutes. The same as boto3's `generate_db_auth_token`.
+    The token, valid for 15 minutes, as boto3's `generate_db_auth_token` makes it.
     """
     day, moment = now.strftime("%Y%m%d"), now.strftime("%Y%m%dT%H%M%SZ")
     scope = f"{day}/{region}/rds-db/aws4_request"

@@ -1,0 +1,154 @@
+"""Numbered SQL files, and what a job's table must be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import batch_core
+import job
+from batch_core.errors import MigrationError
+from batch_core.job import Table
+from batch_core.migrate import Migrator, faults_of, read, split
+from batch_core.ports import TableFacts
+from tests.support.fakes import FakeSchemaStore
+
+TABLE = Table("t", columns=("a", "b"))
+FINE = TableFacts(
+    engine="InnoDB",
+    columns=frozenset({"user_id", "a", "b", "version", "more"}),
+    nullable=frozenset({"a"}),
+    charsets=frozenset({"utf8mb4"}),
+    unique_keys=(("user_id",),),
+)
+
+
+@pytest.mark.parametrize(
+    ("sql", "statements"),
+    [
+        ("", []),
+        (" ;; \n; ", []),
+        ("A", ["A"]),
+        ("A; B ;\nC;", ["A", "B", "C"]),
+        ("A 'x;y' \"p;q\" `m;n`; B", ["A 'x;y' \"p;q\" `m;n`", "B"]),
+        (r"A 'it''s; \'; fine'; B", [r"A 'it''s; \'; fine'", "B"]),
+        ("A -- no; not here\n; B # nor; here\n;", ["A", "B"]),
+        ("A /* a; b */ B; C", ["A   B", "C"]),
+        ("-- it's a comment\nA;", ["A"]),
+        ("SELECT 1--1; B", ["SELECT 1--1", "B"]),
+        ("A /*!80000 HINT; */; B", ["A /*!80000 HINT", "*/", "B"]),
+        ("A '-- x' ; B '/* y'", ["A '-- x'", "B '/* y'"]),
+        ("A --", ["A"]),
+    ],
+)
+def test_sql_is_cut_at_semicolons_that_end_statements(sql: str, statements: list[str]) -> None:
+    assert list(split(sql)) == statements
+
+
+@pytest.mark.parametrize(
+    ("sql", "line"), [("A 'x", 1), ('\nA "x', 2), ("A;\n\nB `x", 3), ("A /* x", 1), ("A 'x\\'", 1)]
+)
+def test_what_is_never_closed_is_named_with_its_line(sql: str, line: int) -> None:
+    with pytest.raises(ValueError, match=f"in line {line} is never closed"):
+        list(split(sql))
+
+
+def test_the_clients_delimiter_is_refused() -> None:
+    with pytest.raises(ValueError, match="DELIMITER"):
+        list(split("DELIMITER $$\nCREATE PROCEDURE p() BEGIN END$$"))
+
+
+quoted = st.text(alphabet="ab;-#/* \n").map(lambda text: f"'{text}'")
+
+
+@given(st.lists(st.lists(quoted | st.sampled_from(["SELECT", "x", "1"]), min_size=1), max_size=5))
+def test_statements_come_apart_as_they_were_put_together(statements: list[list[str]]) -> None:
+    texts = [" ".join(words) for words in statements]
+
+    assert list(split(";".join(texts))) == texts
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, sql in files.items():
+        (folder / f"{name}.sql").write_text(sql, encoding="utf-8")
+    return folder
+
+
+def test_files_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    folder = write(tmp_path, **{"0010_ten": "C", "0002_two": "B", "0001_one": "A; A"})
+
+    files = read("job", folder)
+
+    assert [(file.number, file.name) for file in files] == [
+        (1, "0001_one.sql"),
+        (2, "0002_two.sql"),
+        (10, "0010_ten.sql"),
+    ]
+    assert files[0].statements == ("A", "A")
+
+
+@pytest.mark.parametrize("name", ["1_one", "0001-one", "one", "0001_One"])
+def test_a_file_with_another_name_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MigrationError, match=rf"job/{name}\.sql: name it NNNN_name\.sql"):
+        read("job", write(tmp_path, **{name: "A"}))
+
+
+def test_a_number_that_is_used_twice_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MigrationError, match=r"0001_two\.sql has the same number as 0001_one\.sql"):
+        read("job", write(tmp_path, **{"0001_one": "A", "0001_two": "B"}))
+
+
+def test_a_file_that_cannot_be_cut_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MigrationError, match=r"job/0001_one\.sql: the ' in line 1"):
+        read("job", write(tmp_path, **{"0001_one": "A '"}))
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MigrationError, match="job has no folder"):
+        read("job", tmp_path / "schema")
+
+
+def test_a_table_that_is_as_it_must_be_has_no_faults() -> None:
+    assert faults_of(TABLE, FINE) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "fault"),
+    [
+        (None, "does not exist"),
+        (replace(FINE, columns=FINE.columns - {"b", "version"}), "lacks the columns b, version"),
+        (replace(FINE, nullable=frozenset({"version"})), "nullable version"),
+        (replace(FINE, unique_keys=()), "it has none"),
+        (replace(FINE, unique_keys=(("user_id",), ("a", "b"))), r"it has \(user_id\), \(a, b\)"),
+        (replace(FINE, unique_keys=(("a",),)), r"its primary key \(user_id\); it has \(a\)"),
+        (replace(FINE, engine="MyISAM"), "engine MyISAM"),
+        (replace(FINE, charsets=frozenset({"utf8mb4", "utf8mb3"})), "text in utf8mb3"),
+    ],
+)
+def test_a_table_that_would_break_the_upsert_is_refused(
+    facts: TableFacts | None, fault: str, tmp_path: Path
+) -> None:
+    store = FakeSchemaStore({"t": facts} if facts else {})
+
+    with pytest.raises(MigrationError, match=f"the table t .*{fault}"):
+        Migrator(store, [("job", tmp_path)], TABLE)()
+
+
+def test_what_was_done_is_reported(tmp_path: Path) -> None:
+    folder = write(tmp_path, **{"0001_one": "A", "0002_two": "B"})
+    migrate = Migrator(FakeSchemaStore({"t": FINE}), [("job", folder)], TABLE)
+
+    assert migrate() == {"applied": ["job/0001_one.sql", "job/0002_two.sql"], "already": 0}
+    write(folder, **{"0003_three": "C"})
+    assert migrate() == {"applied": ["job/0003_three.sql"], "already": 2}
+
+
+@pytest.mark.parametrize("module", [batch_core, job])
+def test_the_files_that_are_shipped_can_be_read(module: object) -> None:
+    folder = Path(str(getattr(module, "__file__"))).parent / "schema"  # noqa: B009
+
+    assert all(file.statements for file in read("shipped", folder))
