@@ -10,8 +10,10 @@ import typer
 from rich.traceback import Traceback
 
 from batchctl import console
+from batchctl.commands.demo import demo
 from batchctl.commands.down import down
 from batchctl.commands.logs import logs
+from batchctl.commands.run import run
 from batchctl.commands.seed import seed
 from batchctl.commands.status import status
 from batchctl.commands.up import up
@@ -20,7 +22,7 @@ from batchctl.errors import BatchctlError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS: tuple[Callable[..., None], ...] = (up, down, status, seed, logs)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, up, down, status, seed, run, logs)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

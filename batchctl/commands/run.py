@@ -1,0 +1,304 @@
+"""batchctl run."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import boto3
+import typer
+from botocore.exceptions import BotoCoreError
+
+from batch_core.errors import ConfigurationError
+from batch_core.run import slot_of
+from batchctl import console
+from batchctl.aws import StackAccess, aws_client_factory
+from batchctl.commands.options import DEFAULT_TENANT, Tenant
+from batchctl.commands.seed import seed_users
+from batchctl.errors import BatchctlError, UsageError
+from batchctl.local.cloud import LocalCloud
+from batchctl.local.home import default_home, write_json
+from batchctl.run import runner
+from batchctl.run.account import account
+from batchctl.run.collect import Collector
+from batchctl.run.costs import Deployment
+from batchctl.run.prices import Prices
+from batchctl.run.progress import LiveDisplay, PlainDisplay
+from batchctl.run.report import RunReport
+from batchctl.run.summary import summary
+from batchctl.stacks import Stack, find_stack
+from sampleapi.admin import SampleApiAdmin
+
+# Timestamps of log events come from other clocks than this one's.
+_CLOCK_MARGIN_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a run takes place."""
+
+    stack: Stack
+    access: StackAccess
+    where: str
+    region: str
+    reports: Path
+    local: bool
+
+    def hint(self, run_id: str) -> str:
+        """The command that shows what a run logged."""
+        place = f"--tenant {self.stack.tenant}" if self.local else f"--stack {self.stack.name}"
+        return f"batchctl logs {place} --run {run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the person asked for; None leaves it as it is."""
+
+    users: int | None
+    group_size: int | None
+    api_latency_ms: int | None
+    api_error_rate: float | None
+    scheduled_time: str
+
+
+def run(
+    *,
+    users: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Make so many users active first. Local cloud only."),
+    ] = None,
+    group_size: Annotated[
+        int | None,
+        typer.Option(metavar="G", min=1, max=1000, help="Users per invocation, for this run."),
+    ] = None,
+    api_latency_ms: Annotated[
+        int | None,
+        typer.Option(metavar="L", min=0, help="How slow the sample API is. Local cloud only."),
+    ] = None,
+    api_error_rate: Annotated[
+        float | None,
+        typer.Option(metavar="R", min=0, max=1, help="Share of calls that fail. Local cloud only."),
+    ] = None,
+    scheduled_time: Annotated[
+        str | None,
+        typer.Option(metavar="ISO", help="The moment the run stands for; now, if not given."),
+    ] = None,
+    tenant: Tenant = DEFAULT_TENANT,
+    stack: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run a stack deployed on AWS instead.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(metavar="R", help="Where that stack is.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="P", help="The AWS profile to use for it.")
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="End with one line of JSON; everything else goes to stderr."),
+    ] = False,
+) -> None:
+    """Run the batch once and say what became of every user, what it used and what that costs.
+
+    The local cloud is started, and the tenant deployed on it, if need be. The status is 0 only when
+    the run completed and no user is unaccounted for.
+    """
+    wish = Wish(users, group_size, api_latency_ms, api_error_rate, moment_of(scheduled_time))
+    if stack is None:
+        refuse({"--region": region, "--profile": profile}, "with --stack")
+        target, report = run_locally(LocalCloud(report=console.step), tenant, wish)
+    else:
+        local_only = {
+            "--users": users,
+            "--api-latency-ms": api_latency_ms,
+            "--api-error-rate": api_error_rate,
+        }
+        refuse(local_only, "on the local cloud, without --stack")
+        target = deployed(stack, region, profile)
+        report = perform(target, wish)
+    present(report, target, as_json=as_json)
+    if not report.verdict.good:
+        raise typer.Exit(1)
+
+
+def moment_of(scheduled_time: str | None) -> str:
+    """The moment a run stands for, as ISO-8601 with milliseconds.
+
+    Raises UsageError when the text given is no such time.
+    """
+    if scheduled_time is None:
+        return datetime.now(UTC).isoformat(timespec="milliseconds")
+    try:
+        slot_of("", scheduled_time, scheduled_time, timedelta(minutes=1))
+    except ConfigurationError:
+        raise UsageError(
+            f"--scheduled-time is {scheduled_time!r}; give an ISO-8601 time such as"
+            " 2026-01-31T10:20:00Z."
+        ) from None
+    return scheduled_time
+
+
+def refuse(options: Mapping[str, object], place: str) -> None:
+    """Raise UsageError when one of the options was given, which belongs to another place."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{' and '.join(given)} can only be used {place}.")
+
+
+def deployed(name: str, region: str | None, profile: str | None) -> Target:
+    """Find a stack on AWS.
+
+    Raises BatchctlError when there is none of that name, or the account cannot be reached.
+    """
+    try:
+        session = boto3.Session(region_name=region, profile_name=profile)
+        found = find_stack(session, name)
+    except BotoCoreError as error:
+        raise BatchctlError(f"AWS cannot be reached: {error}") from error
+    if found is None:
+        raise BatchctlError(
+            f"There is no stack {name} in region {session.region_name} of this account. Give the"
+            " name that `sam deploy` used, and --region or --profile if it is elsewhere."
+        )
+    return Target(
+        stack=found,
+        access=StackAccess(aws_client_factory(session), found),
+        where=f"{name} · {session.region_name}",
+        region=session.region_name or "",
+        reports=default_home() / "reports",
+        local=False,
+    )
+
+
+def local_target(cloud: LocalCloud, tenant: str) -> Target:
+    """Bring the local cloud up, the tenant on it, and point at its stack."""
+    cloud.up()
+    stack = cloud.deploy(tenant)
+    return Target(
+        stack=stack,
+        access=StackAccess(cloud.client, stack, local=True),
+        where=f"local cloud · {tenant}",
+        region=cloud.session().region_name,
+        reports=cloud.home / "reports",
+        local=True,
+    )
+
+
+def run_locally(cloud: LocalCloud, tenant: str, wish: Wish) -> tuple[Target, RunReport]:
+    """Run the batch once on the local cloud, with the users and the API as wished.
+
+    Raises BatchctlError when the cloud does not come up, and what :func:`perform` raises.
+    """
+    target = local_target(cloud, tenant)
+    if wish.users is not None:
+        with cloud.database(tenant) as connection:
+            seed_users(connection, wish.users)
+    settings = {"latency_ms": wish.api_latency_ms, "error_rate": wish.api_error_rate}
+    wished = {name: value for name, value in settings.items() if value is not None}
+    api = SampleApiAdmin(cloud.sample_api_url, tenant)
+    api.settings(**wished)
+    try:
+        return target, perform(target, wish)
+    finally:
+        # For this run only: the next one must not meet a slow API that it did not ask for.
+        api.settings(**dict.fromkeys(wished, 0))
+
+
+def perform(target: Target, wish: Wish) -> RunReport:
+    """Run the batch once, showing how far it is, and write its report.
+
+    Raises BatchctlError when it cannot be run, and typer.Exit when the person stops watching.
+    """
+    stack = target.stack
+    run_id = slot_of(
+        stack.tenant, wish.scheduled_time, wish.scheduled_time, timedelta(minutes=1)
+    ).run_id
+    started = datetime.now(UTC)
+    since = started if target.local else started - timedelta(seconds=_CLOCK_MARGIN_S)
+    collector = Collector(
+        target.access,
+        run_id,
+        since_ms=int(since.timestamp() * 1000),
+        group_size=wish.group_size or int(stack.parameters["UsersPerInvocation"]),
+    )
+    given: dict[str, object] = {"scheduled_time": wish.scheduled_time}
+    if wish.group_size is not None:
+        given["group_size"] = wish.group_size
+    patience = runner.LOCAL if target.local else runner.ON_AWS
+    try:
+        with display(wish.users) as show:
+            ended = runner.run_once(target.access, collector, given, show, patience)
+    except KeyboardInterrupt:
+        console.err.print(
+            f"\nThe run {run_id} goes on without you. To look at it: {target.hint(run_id)}",
+            markup=False,
+        )
+        raise typer.Exit(130) from None
+    path = target.reports / f"{run_id}.json"
+    report = account(
+        ended,
+        collector,
+        where=target.where,
+        local=target.local,
+        started_at=started.isoformat(timespec="milliseconds"),
+        asked=asdict(wish),
+        stack_parameters=stack.parameters,
+        deployment=deployment_of(stack, local=target.local),
+        prices=Prices.of_region(target.region),
+        path=_short(path),
+    )
+    write_json(path, report.document())
+    return report
+
+
+def deployment_of(stack: Stack, *, local: bool) -> Deployment:
+    """Read what bears on the price from a stack's parameters."""
+    given = stack.parameters
+    return Deployment(
+        architecture=given["Architecture"],
+        schedule_minutes=int(given["ScheduleMinutes"]),
+        shards=int(given["StreamShards"]),
+        # The local cloud has no proxy; what is priced is the stack as it would be deployed.
+        rds_proxy=local or not given["DatabaseEndpoint"],
+        logs_executions=given["WorkflowLogLevel"] == "ALL",
+    )
+
+
+@contextmanager
+def display(expected: int | None) -> Iterator[runner.Show]:
+    """Show the run on standard error: bars on a terminal, else a line now and then."""
+    if console.err.is_terminal:
+        with LiveDisplay(console.err, time.monotonic, expected=expected) as live:
+            yield live.show
+    else:
+        yield PlainDisplay(console.step, time.monotonic).show
+
+
+def present(report: RunReport, target: Target, *, as_json: bool) -> None:
+    """Print the account of a run: for a person, or for a program."""
+    if as_json:
+        if not report.verdict.good:
+            console.error(report.verdict.reason or f"the run ended as {report.verdict.status}")
+        sys.stdout.write(json.dumps(report.line()) + "\n")
+        return
+    console.out.print(summary(report, advice(report, target)), soft_wrap=False)
+
+
+def advice(report: RunReport, target: Target) -> str:
+    """What to type next after this run, if anything."""
+    if not report.verdict.good:
+        return target.hint(report.run_id)
+    if not report.verdict.listed and target.local:
+        return "batchctl run --users 1000"
+    return ""
+
+
+def _short(path: Path) -> str:
+    """A path as short as it can be given from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
