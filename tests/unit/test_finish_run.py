@@ -1,0 +1,337 @@
+"""Finish Run: waiting for the ledger, and judging."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_core.errors import TransientDatabaseError
+from batch_core.finish_run import REASON_CHARS, RunFinisher, metrics_of, settle
+from batch_core.outcomes import Tally
+from batch_core.ports import Written
+from batch_core.settings import FinishRunSettings
+from tests.support.fakes import FakeDatabase, FakeRun, FakeRunLedger
+
+RUN = "demo-20260131T100000Z"
+STARTED_AT = 1_769_853_602.0
+
+
+def configured(rejected: float = 5, retry_later: float = 20) -> FinishRunSettings:
+    return FinishRunSettings(
+        tenant_id="demo",
+        aws_region="",
+        database_endpoint="",
+        database_port=0,
+        database_name="",
+        database_user="",
+        database_secret_arn="",
+        database_ca_file="",
+        max_rejected_percent=rejected,
+        max_retry_later_percent=retry_later,
+        ledger_retention_days=30,
+    )
+
+
+class Stage:
+    """A finisher on fakes, with a clock that only sleeping moves."""
+
+    def __init__(self, **settings: float) -> None:
+        self.database = FakeDatabase(holder=RUN, expires_at=300.0)
+        self.database.runs[RUN] = FakeRun("execution-1", 0.0, groups=[3, 2])
+        self.now = 0.0
+        self.naps: list[float] = []
+        self.arrivals: list[tuple[float, tuple[int, int], Tally]] = []
+        self.finish = RunFinisher(
+            configured(**settings),
+            FakeRunLedger(self.database),
+            clock=lambda: self.now,
+            sleep=self._sleep,
+        )
+
+    def arrive(
+        self, chunk: int, group: int, *, at: float = 0.0, part: int = 0, **counts: int
+    ) -> None:
+        """Let a record with these outcomes be written at a time."""
+        tally = Tally(**counts)
+        if at <= self.now:
+            self.database.records[RUN, chunk, group, part] = (tally.settled, tally)
+        else:
+            self.arrivals.append((at, (chunk, group), tally))
+
+    def _sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += seconds
+        for at, (chunk, group), tally in self.arrivals:
+            if at <= self.now:
+                self.database.records[RUN, chunk, group, 0] = (tally.settled, tally)
+
+    def __call__(self, listed: int, *, remaining: float = 60, **event: Any) -> dict[str, Any]:
+        tally = Tally(**event.pop("tally", {}))
+        run = {
+            "id": RUN,
+            "version": 1,
+            "fence": 1,
+            "group_size": 10,
+            "requests_per_second": 0,
+            "ends_at": STARTED_AT + 225,
+        }
+        state = {
+            "run": run,
+            "listed": listed,
+            "tally": tally.to_json(),
+            "failed_groups": 0,
+            "failed": [],
+            "failures": [],
+        }
+        return self.finish(state | event, remaining_seconds=remaining)
+
+
+def test_a_run_whose_ledger_balances_completes_at_once() -> None:
+    stage = Stage()
+    stage.arrive(0, 0, stored=8, rejected=1, gone=1)
+
+    answer = stage(25, tally={"queued": 10, "unchanged": 12, "retry_later": 3})
+
+    assert answer == {
+        "status": "completed",
+        "run_id": RUN,
+        "listed": 25,
+        "outcomes": {
+            "stored": 8,
+            "unchanged": 12,
+            "rejected": 1,
+            "retry_later": 3,
+            "skipped": 0,
+            "gone": 1,
+        },
+        "unaccounted": 0,
+        "reason": "",
+    }
+    assert stage.naps == []
+
+
+def test_an_empty_run_completes() -> None:
+    assert Stage()(0)["status"] == "completed"
+
+
+def test_rows_that_are_still_on_the_stream_are_waited_for_with_growing_pauses() -> None:
+    stage = Stage()
+    stage.arrive(0, 0, stored=5)
+    stage.arrive(0, 1, at=7.0, stored=5)
+
+    answer = stage(10, tally={"queued": 10})
+
+    assert (answer["status"], answer["outcomes"]["stored"]) == ("completed", 10)
+    assert 7.0 <= stage.now < 8.1
+    assert stage.naps == sorted(stage.naps)
+    assert stage.naps[0] < 0.1
+    assert stage.naps[-1] <= 1.0
+
+
+def test_rows_that_never_arrive_fail_the_run_and_silent_groups_are_named() -> None:
+    stage = Stage()
+    stage.arrive(0, 0, stored=5)
+    stage.arrive(1, 1, stored=5)
+
+    answer = stage(30, tally={"queued": 30})
+
+    assert answer["status"] == "failed"
+    assert answer["unaccounted"] == 20
+    assert "20 rows that were put on the stream" in answer["reason"]
+    assert "0/1 0/2 1/0" in answer["reason"]
+    assert stage.now == pytest.approx(45)
+
+
+def test_the_wait_ends_before_the_invocation_does() -> None:
+    stage = Stage()
+    stage(30, remaining=20, tally={"queued": 30})
+
+    assert stage.now == pytest.approx(15)
+
+
+def test_users_that_have_no_outcome_fail_the_run() -> None:
+    answer = Stage()(10, tally={"unchanged": 9})
+
+    assert (answer["status"], answer["unaccounted"]) == ("failed", 1)
+    assert "1 of 10 users are unaccounted for" in answer["reason"]
+
+
+def test_more_outcomes_than_users_fail_the_run_too() -> None:
+    answer = Stage()(10, tally={"unchanged": 11})
+
+    assert (answer["status"], answer["unaccounted"]) == ("failed", -1)
+    assert "11 outcomes for 10 users" in answer["reason"]
+
+
+def test_rows_of_a_failed_group_that_were_written_all_the_same_are_stored() -> None:
+    stage = Stage(retry_later=100)
+    stage.arrive(0, 0, stored=10)
+    stage.arrive(0, 1, stored=6, rejected=1)
+
+    answer = stage(
+        20,
+        tally={"queued": 10, "retry_later": 10},
+        failed_groups=1,
+        failed=[{"chunk": 0, "groups": [1]}],
+    )
+
+    assert answer["outcomes"]["stored"] == 16
+    assert answer["outcomes"]["rejected"] == 1
+    assert answer["outcomes"]["retry_later"] == 3
+    assert (answer["status"], answer["unaccounted"]) == ("completed", 0)
+    assert stage.naps == []
+
+
+def test_rows_of_failed_groups_do_not_stand_in_for_those_that_are_waited_for() -> None:
+    stage = Stage(retry_later=100)
+    stage.arrive(0, 1, stored=10)
+    stage.arrive(0, 0, at=3.0, stored=10)
+
+    answer = stage(
+        20,
+        tally={"queued": 10, "retry_later": 10},
+        failed_groups=1,
+        failed=[{"chunk": 0, "groups": [1]}],
+    )
+
+    assert stage.now >= 3.0
+    assert answer["outcomes"]["stored"] == 20
+    assert answer["outcomes"]["retry_later"] == 0
+
+
+def test_rows_of_failed_groups_without_a_name_are_what_is_too_many() -> None:
+    stage = Stage(retry_later=100)
+    stage.arrive(0, 0, stored=10)
+    stage.arrive(0, 1, stored=4)
+
+    answer = stage(20, tally={"queued": 10, "retry_later": 10}, failed_groups=1)
+
+    assert answer["outcomes"]["stored"] == 14
+    assert answer["outcomes"]["retry_later"] == 6
+    assert answer["unaccounted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("tally", "status"),
+    [
+        ({"unchanged": 95, "rejected": 5}, "completed"),
+        ({"unchanged": 94, "rejected": 6}, "failed"),
+        ({"unchanged": 80, "retry_later": 20}, "completed"),
+        ({"unchanged": 79, "retry_later": 21}, "failed"),
+        ({"skipped": 100}, "completed"),
+        ({"gone": 100}, "completed"),
+    ],
+)
+def test_the_run_is_judged_by_its_tolerances(tally: dict[str, int], status: str) -> None:
+    answer = Stage()(100, tally=tally)
+
+    assert answer["status"] == status
+    assert bool(answer["reason"]) == (status == "failed")
+
+
+def test_a_tolerance_that_is_passed_is_told_with_its_numbers() -> None:
+    answer = Stage(rejected=0.5)(1_000, tally={"unchanged": 980, "rejected": 20})
+
+    assert answer["reason"] == "20 of 1000 users (2 %) are rejected; 0.5 % are tolerated"
+
+
+def test_the_first_failures_are_told_in_bounded_words() -> None:
+    failures = [
+        {"chunk": n, "group": 7, "state": "Call API", "error": "TimeoutError", "cause": "x" * 90}
+        for n in range(20)
+    ]
+    answer = Stage()(10, tally={"retry_later": 10}, failed_groups=20, failures=failures)
+
+    assert "20 groups failed; Call API 0/7: TimeoutError xxx" in answer["reason"]
+    assert len(answer["reason"]) == REASON_CHARS
+
+
+def test_a_map_that_failed_as_a_whole_is_told() -> None:
+    failure = {"state": "For Each Chunk", "error": "States.DataLimitExceeded", "cause": "too big"}
+    answer = Stage()(10, failures=[failure])
+
+    assert answer["status"] == "failed"
+    assert "For Each Chunk: States.DataLimitExceeded too big" in answer["reason"]
+
+
+def test_the_run_is_closed_and_its_lease_given_back() -> None:
+    stage = Stage()
+    stage(10, tally={"unchanged": 9})
+
+    closed = stage.database.runs[RUN]
+    assert (closed.status, closed.tally) == ("failed", Tally(unchanged=9))
+    assert "unaccounted" in closed.reason
+    assert stage.database.expires_at == 0
+
+
+def test_old_runs_are_forgotten() -> None:
+    stage = Stage()
+    stage.database.runs["demo-20251201T100000Z"] = FakeRun("x", -31 * 86_400)
+    stage(0)
+
+    assert set(stage.database.runs) == {RUN}
+
+
+def test_a_run_is_finished_even_when_old_ones_cannot_be_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: FakeRunLedger, *, keep_days: int) -> None:
+        raise TransientDatabaseError(f"2013: keeping {keep_days} days")
+
+    monkeypatch.setattr(FakeRunLedger, "forget", fail)
+
+    assert Stage()(0)["status"] == "completed"
+
+
+counts = st.integers(0, 50)
+
+
+@given(
+    promised=st.builds(Tally, *[counts] * 7),
+    theirs=counts,
+    late=counts,
+)
+def test_settling_neither_makes_nor_loses_users(promised: Tally, theirs: int, late: int) -> None:
+    """Whatever arrived, each user has one outcome: rows of failed groups leave `retry_later`."""
+    arrived = promised.queued - min(late, promised.queued)
+    theirs = min(theirs, promised.retry_later)
+    regular = Written(arrived, Tally(stored=arrived))
+    everything = Written(arrived + theirs, Tally(stored=arrived + theirs))
+
+    tally = settle(promised, regular, everything, all_named=True)
+
+    assert tally.queued == 0
+    assert tally.settled == promised.settled + arrived
+    assert min(tally.outcomes.values()) >= 0
+
+
+def test_the_metrics_are_counts_and_a_duration() -> None:
+    answer = {
+        "status": "failed",
+        "listed": 12,
+        "outcomes": {"stored": 3, "retry_later": 4},
+        "unaccounted": 5,
+    }
+    run = {
+        "id": RUN,
+        "version": 1,
+        "fence": 1,
+        "group_size": 1,
+        "requests_per_second": 0,
+        "ends_at": STARTED_AT + 225,
+    }
+
+    counts, durations = metrics_of({"run": run}, answer, now=STARTED_AT + 31.5)
+
+    assert counts == {
+        "UsersListed": 12,
+        "UsersStored": 3,
+        "UsersRetryLater": 4,
+        "UsersUnaccounted": 5,
+        "RunCompleted": 0,
+        "RunFailed": 1,
+    }
+    assert durations == {"RunDuration": 31_500}

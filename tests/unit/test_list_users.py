@@ -1,0 +1,334 @@
+"""List Users: the lease, the chunks, the users that cannot be processed."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_core import chunks, list_users
+from batch_core.chunks import Chunk
+from batch_core.errors import ConfigurationError, JobError, SchemaError, TransientDatabaseError
+from batch_core.job import User
+from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK
+from batch_core.list_users import UserLister
+from batch_core.observability import logger
+from batch_core.run import Run
+from batch_core.settings import ListUsersSettings
+from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRunLedger, FakeUserSource
+
+RUN_ID = "demo-20260131T100000Z"
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    return {
+        "scheduled_time": "2026-01-31T10:00:00Z",
+        "started_at": "2026-01-31T10:00:02.500Z",
+        "execution": "execution-1",
+        "group_size": None,
+    } | changes
+
+
+def configured(**changes: Any) -> ListUsersSettings:
+    values: dict[str, Any] = {
+        "tenant_id": "demo",
+        "aws_region": "eu-west-1",
+        "database_endpoint": "",
+        "database_port": 3306,
+        "database_name": "",
+        "database_user": "",
+        "database_secret_arn": "",
+        "database_ca_file": "",
+        "payload_bucket": "",
+        "schedule_minutes": 5,
+        "chunk_size": 10,
+        "users_per_invocation": 4,
+        "chunk_concurrency": 2,
+        "group_concurrency": 3,
+        "api_requests_per_second": 0.0,
+    }
+    return ListUsersSettings(**values | changes)
+
+
+class Stage:
+    """A lister on fakes."""
+
+    def __init__(self, users: list[User], *, fault: Exception | None = None, **settings: Any):
+        self.database = FakeDatabase()
+        self.ledger = FakeRunLedger(self.database)
+        self.store = FakePayloadStore()
+        self.source = FakeUserSource(users, fault=fault)
+        self.list = UserLister(
+            settings=configured(**settings),
+            query="SELECT",
+            users=self.source,
+            ledger=self.ledger,
+            store=self.store,
+        )
+
+    def listed(self, answer: dict[str, Any]) -> list[User]:
+        """Read back every group of every chunk, as Call API does."""
+        run = Run.from_json(answer["run"])
+        return [user for pointer in answer["chunks"] for user in self._chunk(run, pointer)]
+
+    def _chunk(self, run: Run, pointer: dict[str, Any]) -> Iterator[User]:
+        chunk = Chunk.from_json(pointer)
+        for group in range(chunk.groups):
+            body = self.store.get(chunk.key(run), etag=chunk.etag, span=chunk.span(group))
+            yield from chunks.unpack(body, expected=chunk.users_in(group, run.group_size))
+
+
+def people(count: int) -> list[User]:
+    return [{"user_id": n, "account": f"a{n}"} for n in range(count)]
+
+
+def test_every_user_is_in_one_group_of_one_chunk() -> None:
+    stage = Stage(people(23))
+
+    answer = stage.list(event())
+
+    assert answer["decision"] == "process"
+    assert answer["listed"] == 23
+    # Ten users are two whole groups of four and a half one: a chunk takes eight.
+    assert [(c["n"], c["users"], c["groups"]) for c in answer["chunks"]] == [
+        (0, 8, 2),
+        (1, 8, 2),
+        (2, 7, 2),
+    ]
+    assert stage.listed(answer) == people(23)
+    assert set(answer["tally"].values()) == {0}
+
+
+@given(
+    users=st.integers(0, 60),
+    chunk_size=st.integers(1, 50),
+    group_size=st.integers(1, 50),
+)
+def test_whatever_the_sizes_no_user_is_lost_or_doubled(
+    users: int, chunk_size: int, group_size: int
+) -> None:
+    stage = Stage(people(users), chunk_size=chunk_size, users_per_invocation=group_size)
+
+    answer = stage.list(event())
+
+    assert stage.listed(answer) == people(users)
+    assert all(c["groups"] <= GROUPS_PER_CHUNK for c in answer["chunks"])
+    # Only the last group of the last chunk may be short.
+    assert all(c["users"] % group_size == 0 for c in answer["chunks"][:-1])
+
+
+def test_a_chunk_never_has_more_groups_than_a_map_may_iterate_over() -> None:
+    settings = configured(chunk_size=10_000, users_per_invocation=1)
+
+    assert list_users.chunk_size_of(settings, 1) == GROUPS_PER_CHUNK
+    assert list_users.chunk_size_of(settings, 7) == 7 * GROUPS_PER_CHUNK
+    assert list_users.chunk_size_of(settings, 100) == 10_000
+
+
+def test_objects_carry_the_run_and_the_fence_in_key_and_metadata() -> None:
+    stage = Stage(people(9))
+    stage.list(event())
+    stage.store.objects.clear()
+
+    stage.list(event())
+
+    assert set(stage.store.objects) == {f"runs/{RUN_ID}/2/chunks/0", f"runs/{RUN_ID}/2/chunks/1"}
+    assert stage.store.metadata[f"runs/{RUN_ID}/2/chunks/0"] == {"run-id": RUN_ID, "fence": "2"}
+
+
+def test_the_run_that_is_handed_on_is_complete() -> None:
+    answer = Stage(people(1)).list(event(group_size=3))
+
+    assert answer["run"] == {
+        "id": RUN_ID,
+        "version": 1769853600000,
+        "fence": 1,
+        "group_size": 3,
+        "requests_per_second": 0.0,
+        # 10:00:02.5, plus 285 seconds for the run, less 60 for its end
+        "ends_at": 1769853602.5 + 225,
+    }
+
+
+def test_what_is_handed_on_grows_only_by_a_pointer_per_chunk() -> None:
+    few = Stage(people(400), chunk_size=100).list(event())
+    many = Stage(people(4_000), chunk_size=1_000).list(event())
+
+    assert len(few["chunks"]) == len(many["chunks"]) == 4
+    assert len(json.dumps(many)) <= len(json.dumps(few)) + 20
+
+
+def test_no_users_are_an_empty_run() -> None:
+    stage = Stage([])
+
+    answer = stage.list(event())
+
+    assert (answer["decision"], answer["listed"], answer["chunks"]) == ("process", 0, [])
+    assert stage.database.runs[RUN_ID].listed == 0
+    assert stage.store.objects == {}
+
+
+def test_the_ledger_learns_what_was_listed() -> None:
+    stage = Stage([*people(23), {"user_id": None}])
+    stage.list(event())
+
+    assert stage.database.runs[RUN_ID].listed == 24
+    assert stage.database.runs[RUN_ID].groups == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"user_id": None, "account": "x"},
+        {"user_id": 7, "account": b"\xff"},
+        {"user_id": 7, "account": "x" * 5_000},
+    ],
+)
+def test_a_user_that_cannot_be_processed_is_rejected_alone(
+    user: User, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage([*people(3), user, *people(3)])
+
+    answer = stage.list(event())
+
+    assert answer["listed"] == 7
+    assert answer["tally"]["rejected"] == 1
+    assert stage.listed(answer) == people(3) * 2
+
+
+def test_the_log_never_tells_who_was_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = io.StringIO()
+    for handler in logger.handlers:
+        monkeypatch.setattr(handler, "stream", lines)
+    Stage([{"user_id": 4711_0815, "account": "canary" * 1_000}]).list(event())
+
+    assert "user rejected" in lines.getvalue()
+    assert list_users.hashed(4711_0815) in lines.getvalue()
+    assert "47110815" not in lines.getvalue()
+    assert "canary" not in lines.getvalue()
+
+
+def test_database_types_become_text() -> None:
+    stage = Stage(
+        [
+            {
+                "user_id": 1,
+                "at": datetime(2026, 1, 31, 9, 5, tzinfo=UTC),
+                "on": date(2026, 1, 31),
+                "n": Decimal("1.50"),
+            }
+        ]
+    )
+
+    assert stage.listed(stage.list(event())) == [
+        {"user_id": 1, "at": "2026-01-31T09:05:00+00:00", "on": "2026-01-31", "n": "1.50"}
+    ]
+
+
+def test_a_query_without_a_user_id_is_the_jobs_error() -> None:
+    stage = Stage([{"id": 1}])
+
+    with pytest.raises(JobError, match="user_id"):
+        stage.list(event())
+
+
+def test_a_second_execution_of_the_slot_is_a_duplicate() -> None:
+    stage = Stage(people(3))
+    stage.list(event())
+
+    answer = stage.list(event(execution="execution-2"))
+
+    assert (answer["decision"], answer["listed"], answer["chunks"]) == ("duplicate", 0, [])
+    assert answer["run"]["id"] == RUN_ID
+    assert len(stage.source.queries) == 1
+
+
+def test_the_next_slot_is_skipped_while_this_one_runs() -> None:
+    stage = Stage(people(3))
+    stage.list(event())
+
+    answer = stage.list(event(scheduled_time="2026-01-31T10:05:00Z", execution="execution-2"))
+
+    assert (answer["decision"], answer["listed"]) == ("skipped", 0)
+
+
+def test_the_lease_outlives_the_execution_but_not_the_next_slot_by_much() -> None:
+    stage = Stage(people(1))
+    stage.list(event())
+
+    assert 285 <= stage.database.expires_at <= 300
+
+
+@pytest.mark.parametrize("size", [0, -1, 1001, 2.5, "4", True])
+def test_a_group_size_out_of_bounds_is_refused_before_anything_happens(size: object) -> None:
+    stage = Stage(people(3))
+
+    with pytest.raises(ConfigurationError, match=r"group_size .* 1 to 1000"):
+        stage.list(event(group_size=size))
+    assert stage.database.runs == {}
+
+
+def test_more_users_than_a_run_takes_name_the_parameter_to_raise() -> None:
+    stage = Stage(people(CHUNKS_PER_RUN + 1), chunk_size=1, users_per_invocation=1)
+
+    with pytest.raises(ConfigurationError, match=r"more than the 100 users .* ChunkSize"):
+        stage.list(event())
+
+
+@pytest.mark.parametrize("fault", [SchemaError("1054"), TransientDatabaseError("2013")])
+def test_a_listing_that_fails_gives_its_lease_back(fault: Exception) -> None:
+    stage = Stage(people(30), fault=fault)
+
+    with pytest.raises(type(fault)):
+        stage.list(event())
+
+    assert stage.database.runs[RUN_ID].status == "failed"
+    assert "List Users" in stage.database.runs[RUN_ID].reason
+    stage.source.fault = None
+    later = event(scheduled_time="2026-01-31T10:05:00Z", execution="execution-2")
+    assert stage.list(later)["decision"] == "process"
+
+
+def test_when_the_lease_cannot_be_given_back_the_first_error_is_told() -> None:
+    stage = Stage(people(30), fault=SchemaError("1054: the first"))
+    stage.source.users = breaking(stage)  # type: ignore[method-assign]
+
+    with pytest.raises(SchemaError, match="the first"):
+        stage.list(event())
+
+
+def breaking(stage: Stage) -> Any:
+    def users(_query: str) -> Iterator[User]:
+        stage.database.outages.append(TransientDatabaseError("2006: the second"))
+        raise SchemaError("1054: the first")
+        yield  # makes it a generator
+
+    return users
+
+
+@pytest.mark.parametrize(
+    ("users", "rate"),
+    [
+        (4, 60.0),  # one group alone
+        (8, 30.0),  # two groups of one chunk
+        (16, 15.0),  # two chunks of two groups
+        (40, 15.0),  # five chunks, of which two run at once
+    ],
+)
+def test_the_groups_that_run_at_once_share_the_tenants_rate(users: int, rate: float) -> None:
+    stage = Stage(people(users), chunk_size=8, api_requests_per_second=60.0)
+
+    assert stage.list(event())["run"]["requests_per_second"] == rate
+
+
+def test_the_rate_is_shared_by_no_more_groups_than_the_map_runs() -> None:
+    stage = Stage(people(40), chunk_size=40, api_requests_per_second=60.0)
+
+    assert stage.list(event())["run"]["requests_per_second"] == 20.0
