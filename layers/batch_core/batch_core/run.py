@@ -15,6 +15,8 @@ from batch_core.errors import ConfigurationError
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
 SCHEDULED_TIME_ATTRIBUTE: Final = "<aws.scheduler.scheduled-time>"
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 TENANT_PATTERN: Final = re.compile(r"(?=.{1,24}$)[a-z](-?[a-z0-9])*")
 
 
@@ -34,7 +36,8 @@ class Slot:
     @property
     def version(self) -> int:
         """Milliseconds since 1970: the version of every row that the run writes."""
-        return int(self.at.timestamp() * 1000)
+        # In whole numbers: a float of seconds rounds some milliseconds to the one before.
+        return (self.at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def slot_of(tenant: str, scheduled_time: str | None, started_at: str, period: timedelta) -> Slot:
@@ -61,8 +64,7 @@ def slot_of(tenant: str, scheduled_time: str | None, started_at: str, period: ti
     if scheduled_time and scheduled_time != SCHEDULED_TIME_ATTRIBUTE:
         return Slot(tenant, instant("scheduled_time", scheduled_time))
     started = instant("started_at", started_at)
-    since_epoch = started - datetime(1970, 1, 1, tzinfo=UTC)
-    return Slot(tenant, started - since_epoch % period)
+    return Slot(tenant, started - (started - _EPOCH) % period)
 
 
 def instant(field: str, text: str) -> datetime:

@@ -1,0 +1,96 @@
+"""JSON and compression: strict, and bounded."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_core.codec import OverLimitError, compress, decompress, dump_json, parse_json
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text("abc\u00e9"), inner),
+    max_leaves=20,
+)
+
+
+@given(json_values)
+def test_what_is_written_is_read_back(value: Any) -> None:
+    assert parse_json(dump_json(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Decimal("1.10"), b'"1.10"'),
+        (timedelta(hours=1), b'"1:00:00"'),
+        ({1: "a"}, b'{"1":"a"}'),
+        ("caf\u00e9", '"caf\u00e9"'.encode()),
+    ],
+)
+def test_database_types_become_text(value: Any, text: bytes) -> None:
+    assert dump_json(value) == text
+
+
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), "\ud800", 2**64])
+def test_what_has_no_json_form_is_an_error(value: Any) -> None:
+    with pytest.raises(TypeError):
+        dump_json({"x": value})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "NaN", "Infinity", "-Infinity", "{'a': 1}", "[1,]", '"\\ud800"', "01", "[" * 100_000],
+)
+def test_what_is_not_strict_json_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the class is the contract
+        parse_json(text)
+
+
+@given(st.binary(max_size=5000))
+def test_what_is_compressed_inflates_to_itself(data: bytes) -> None:
+    assert decompress(compress(data), limit=5000) == data
+
+
+@given(st.binary(max_size=500), st.booleans())
+def test_the_limit_is_exact(data: bytes, as_gzip: bool) -> None:
+    packed = gzip.compress(data) if as_gzip else compress(data)
+    assert decompress(packed, limit=len(data), gzip=as_gzip) == data
+    if data:
+        with pytest.raises(OverLimitError, match=f"beyond {len(data) - 1} bytes"):
+            decompress(packed, limit=len(data) - 1, gzip=as_gzip)
+
+
+def test_a_bomb_is_not_inflated() -> None:
+    with pytest.raises(OverLimitError):
+        decompress(zlib.compress(bytes(50_000_000)), limit=1000)
+
+
+@given(st.binary(max_size=300), st.data())
+def test_a_cut_or_prolonged_stream_is_an_error(data: bytes, draw: st.DataObject) -> None:
+    packed = compress(data)
+    cut = packed[: draw.draw(st.integers(0, len(packed) - 1))]
+    with pytest.raises(ValueError, match="incomplete"):
+        decompress(cut, limit=1000)
+    with pytest.raises(ValueError, match="followed by more"):
+        decompress(packed + b"x", limit=1000)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_inflate_or_are_an_error(data: bytes) -> None:
+    try:
+        plain = decompress(data, limit=100)
+    except ValueError:
+        return
+    assert len(plain) <= 100
