@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = Path("layers/batch_core/batch_core")
 WORLD = {"boto3", "botocore", "pymysql", "aiohttp", "yarl"}
+# Types only: the packages are not in the layer.
+WORLD |= {"mypy_boto3_kinesis", "mypy_boto3_s3"}
 OURS = {"batch_core", "batchctl", "functions", "job", "sampleapi", "tests"}
 
 
