@@ -15,25 +15,26 @@ def request(user: User) -> Request:
 
 
 def process(user: User, response: Response) -> Row:
-    activity = response.json()
-    if not isinstance(activity, dict):
+    told = response.json()
+    if not isinstance(told, dict):
         raise RejectError("the answer must be an object")
-    if _text(activity, "account", 64) != user["account"]:
+    if told.get("account") != user["account"]:
         raise RejectError("account is not the one that was asked for")
+    occurred_at = _time(told.get("occurred_at"), "occurred_at")
     return {
-        "action": _text(activity, "action", 64),
-        "occurred_at": _time(activity, "occurred_at"),
-        "score": _number(activity, "score", 999_999.99),
-        "country": _country(activity, "country"),
-        "devices": _texts(activity, "devices"),
-        "note": _text(activity, "note", 500),
+        "action": _text(told.get("action"), "action", 64),
+        # As MySQL writes a DATETIME(3), which has no zone.
+        "occurred_at": occurred_at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
+        "score": _number(told.get("score"), "score", 999_999.99),
+        "country": _country(told.get("country"), "country"),
+        "devices": _devices(told.get("devices"), "devices"),
+        "note": _text(told.get("note"), "note", 500),
         # One too long to keep is not sent back: the user is simply asked for in full every time.
         "etag": response.etag if response.etag and len(response.etag) <= 128 else None,
     }
 
 
-def _text(activity: dict[str, Any], field: str, longest: int) -> str:
-    value = activity.get(field)
+def _text(value: Any, field: str, longest: int) -> str:
     if not isinstance(value, str):
         raise RejectError(f"{field} must be text")
     if len(value) > longest:
@@ -41,40 +42,44 @@ def _text(activity: dict[str, Any], field: str, longest: int) -> str:
     return value
 
 
-def _time(activity: dict[str, Any], field: str) -> str:
+def _time(value: Any, field: str) -> datetime:
     try:
-        instant = datetime.fromisoformat(_text(activity, field, 40))
+        instant = datetime.fromisoformat(_text(value, field, 40))
     except ValueError as error:
         raise RejectError(f"{field} must be an ISO-8601 time") from error
     if instant.tzinfo is None:
-        raise RejectError(f"{field} must have a time zone")
-    return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        raise RejectError(f"{field} must name its time zone")
+    return instant.astimezone(UTC)
 
 
-def _number(activity: dict[str, Any], field: str, largest: float) -> float:
-    value = activity.get(field)
+def _number(value: Any, field: str, largest: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise RejectError(f"{field} must be a number")
     if abs(value) > largest:
-        raise RejectError(f"{field} is beyond {largest:g}")
+        raise RejectError(f"{field} is beyond {largest}")
     return value
 
 
-def _country(activity: dict[str, Any], field: str) -> str:
-    value = _text(activity, field, 2)
-    if not re.fullmatch("[A-Z]{2}", value):
+def _country(value: Any, field: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", _text(value, field, 2)):
         raise RejectError(f"{field} must be two capital letters")
-    return value
+    return str(value)
 
 
-def _texts(activity: dict[str, Any], field: str) -> list[str]:
-    values = activity.get(field)
-    if not isinstance(values, list):
+def _devices(value: Any, field: str) -> list[dict[str, str]]:
+    if not isinstance(value, list):
         raise RejectError(f"{field} must be a list")
-    for n, value in enumerate(values):
-        if not isinstance(value, str):
-            raise RejectError(f"{field}[{n}] must be text")
-    return values
+    return [_device(device, f"{field}[{n}]") for n, device in enumerate(value)]
+
+
+def _device(value: Any, field: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise RejectError(f"{field} must be an object")
+    _time(value.get("last_seen_at"), f"{field}.last_seen_at")
+    return {
+        "kind": _text(value.get("kind"), f"{field}.kind", 32),
+        "last_seen_at": value["last_seen_at"],
+    }
 
 
 JOB = Job(
