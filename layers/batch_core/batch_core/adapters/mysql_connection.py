@@ -177,6 +177,9 @@ class Database:
         """Close the connection; the server rolls back what it had not committed."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            if result := connection._result:  # type: ignore[attr-defined]  # absent from the stubs
+                # Or it would read the rest of its rows when it is collected.
+                result.unbuffered_active = False
             # Hard, since an orderly goodbye may wait for a peer that no longer answers.
             connection._force_close()  # type: ignore[attr-defined]  # absent from the stubs
 
@@ -210,6 +213,7 @@ class Database:
 
     def _open(self, *, fresh: bool) -> Connection:
         user, password = self._login(fresh=fresh)
+        tls = self._tls
         meter.count("db_connections")
         try:
             connection = pymysql.connect(
@@ -223,7 +227,7 @@ class Database:
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=self._read_seconds,
                 write_timeout=self._read_seconds,
-                ssl=self._tls,
+                ssl=tls,
             )
         except Exception as error:
             raise classify(error) from error

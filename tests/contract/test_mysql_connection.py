@@ -1,0 +1,366 @@
+"""The one connection of an environment, against a real MariaDB."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch_core import meter
+from batch_core.adapters import mysql_connection
+from batch_core.adapters.mysql_connection import Database, Session
+from batch_core.adapters.mysql_users import MySqlUserSource
+from batch_core.errors import (
+    AccessError,
+    ConfigurationError,
+    DataError,
+    SchemaError,
+    TransientDatabaseError,
+)
+from batchctl.local.tls import ensure_server_tls
+from tests.support.mariadb import MariaDbServer, Schema
+
+
+@pytest.fixture(autouse=True)
+def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries wait for somebody else's transaction; here there is nobody else's."""
+    monkeypatch.setattr("batch_core.adapters.mysql_connection.time.sleep", lambda _: None)
+
+
+@pytest.fixture
+def table(database: Database) -> Database:
+    database.ask(lambda s: s.execute("CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL)"))
+    database.ask(lambda s: s.execute("INSERT INTO t VALUES (1, 0), (2, 0)"))
+    return database
+
+
+def open_transactions(mariadb: MariaDbServer) -> int:
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM information_schema.INNODB_TRX")
+        row = cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def thread_of(database: Database) -> int:
+    assert database._connection is not None
+    number: int = database._connection.thread_id()  # type: ignore[no-untyped-call]
+    return number
+
+
+def kill(mariadb: MariaDbServer, database: Database) -> None:
+    database.connection()
+    thread = thread_of(database)
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"KILL HARD CONNECTION {thread}")
+
+
+def increment(session: Session) -> int:
+    session.execute("UPDATE t SET n = n + 1 WHERE id = 1")
+    row = session.row("SELECT n FROM t WHERE id = 1")
+    assert row is not None
+    return int(row[0])
+
+
+def test_one_connection_serves_all_work(table: Database) -> None:
+    meter.reset()
+    for n in range(1, 4):
+        assert table.transact(increment) == n
+
+    assert "db_connections" not in meter.reading()
+
+
+def test_statements_and_the_longest_of_them_are_metered(table: Database) -> None:
+    meter.reset()
+    table.ask(lambda s: s.rows("SELECT %s, 'ü'", ("it's",)))
+    table.ask(lambda s: s.execute(b"SET @a = 1"))
+
+    figures = meter.reading()
+    assert figures["db_statements"] == 2
+    assert figures["db_statement_bytes_max"] == len("SELECT 'it\\'s', 'ü'".encode())
+
+
+def test_a_connection_that_was_lost_between_two_works_is_replaced(
+    table: Database, mariadb: MariaDbServer
+) -> None:
+    table.transact(increment)
+    kill(mariadb, table)
+
+    assert table.transact(increment) == 2
+
+
+def test_a_connection_that_is_lost_within_a_work_has_it_done_again_from_the_start(
+    table: Database, mariadb: MariaDbServer
+) -> None:
+    tries = 0
+
+    def work(session: Session) -> int:
+        nonlocal tries
+        tries += 1
+        increment(session)
+        if tries == 1:
+            kill(mariadb, table)
+        return increment(session)
+
+    assert table.transact(work) == 2
+    assert tries == 2
+
+
+def test_a_connection_that_rested_is_tried_before_it_is_lent(
+    table: Database, mariadb: MariaDbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql_connection, "IDLE_SECONDS", -1.0)
+    kill(mariadb, table)
+    meter.reset()
+
+    assert table.transact(increment, attempts=1) == 1
+    assert meter.reading()["db_connections"] == 1
+
+
+def test_a_server_that_became_read_only_is_left(table: Database, mariadb: MariaDbServer) -> None:
+    before = thread_of(table)
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET GLOBAL read_only = 1")
+        try:
+            with pytest.raises(TransientDatabaseError, match="1290"):
+                table.transact(increment, attempts=2)
+        finally:
+            cursor.execute("SET GLOBAL read_only = 0")
+
+    assert table.transact(increment) == 1
+    assert thread_of(table) != before
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind"),
+    [
+        ("INSERT INTO t VALUES (3, NULL)", DataError),
+        ("INSERT INTO t VALUES (1, 1)", DataError),
+        ("INSERT INTO t (nothing) VALUES (1)", SchemaError),
+        ("SELEC 1", SchemaError),
+    ],
+)
+def test_an_error_that_no_retry_helps_is_raised_at_once_and_nothing_stays(
+    table: Database, mariadb: MariaDbServer, sql: str, kind: type[Exception]
+) -> None:
+    def work(session: Session) -> None:
+        increment(session)
+        session.execute(sql)
+
+    meter.reset()
+    with pytest.raises(kind):
+        table.transact(work)
+
+    assert "db_retries" not in meter.reading()
+    assert table.ask(lambda s: s.row("SELECT n FROM t WHERE id = 1")) == (0,)
+
+
+def test_whatever_a_work_raises_no_transaction_stays_open(
+    table: Database, mariadb: MariaDbServer
+) -> None:
+    def work(session: Session) -> None:
+        increment(session)
+        raise KeyError("not the database's")
+
+    with pytest.raises(KeyError):
+        table.transact(work)
+    table.ask(lambda s: s.rows("SELECT * FROM t"))
+
+    assert open_transactions(mariadb) == 0
+
+
+def test_two_who_lock_in_opposite_order_both_succeed(table: Database, schema: Schema) -> None:
+    other = reach(schema)
+    barrier = threading.Barrier(2)
+    first = {1: True, 2: True}
+
+    def work(mine: int, theirs: int) -> Any:
+        def both(session: Session) -> None:
+            session.execute("UPDATE t SET n = n + 1 WHERE id = %s", (mine,))
+            if first.pop(mine, False):
+                barrier.wait(10)
+            session.execute("UPDATE t SET n = n + 1 WHERE id = %s", (theirs,))
+
+        return both
+
+    thread = threading.Thread(target=lambda: other.transact(work(2, 1)))
+    thread.start()
+    table.transact(work(1, 2))
+    thread.join()
+    other.discard()
+
+    assert table.ask(lambda s: s.rows("SELECT id, n FROM t ORDER BY id")) == [(1, 2), (2, 2)]
+
+
+def test_a_lock_that_is_not_had_in_time_is_asked_for_again(
+    table: Database, schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = schema.connect()
+    holder.begin()
+    with holder.cursor() as cursor:
+        cursor.execute("UPDATE t SET n = 10 WHERE id = 1")
+    # The holder ends while the other one rests between its tries.
+    monkeypatch.setattr(
+        "batch_core.adapters.mysql_connection.time.sleep", lambda _: holder.commit()
+    )
+
+    def work(session: Session) -> int:
+        session.execute(
+            "SET STATEMENT innodb_lock_wait_timeout = 0 FOR UPDATE t SET n = n + 1 WHERE id = 1"
+        )
+        return increment(session)
+
+    meter.reset()
+    assert table.transact(work) == 12
+    holder.close()
+    assert meter.reading()["db_retries"] == 1
+    assert "db_connections" not in meter.reading()
+
+
+def reach(schema: Schema, **changes: Any) -> Database:
+    usual: dict[str, Any] = {
+        "host": schema.host,
+        "port": schema.port,
+        "name": schema.name,
+        "login": lambda *, fresh: (schema.user, schema.password),
+        "ca_file": schema.ca_file,
+    }
+    return Database(**usual | changes)
+
+
+def test_a_password_that_was_rotated_is_asked_for_once_more(schema: Schema) -> None:
+    asked: list[bool] = []
+
+    def login(*, fresh: bool) -> tuple[str, str]:
+        asked.append(fresh)
+        return schema.user, schema.password if fresh else "the one before"
+
+    database = reach(schema, login=login)
+
+    assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
+    assert asked == [False, True]
+    database.discard()
+
+
+def test_a_password_that_stays_wrong_is_an_access_error(schema: Schema) -> None:
+    asked: list[bool] = []
+
+    def login(*, fresh: bool) -> tuple[str, str]:
+        asked.append(fresh)
+        return schema.user, "wrong"
+
+    with pytest.raises(AccessError, match="1045"):
+        reach(schema, login=login).ask(lambda s: s.row("SELECT 1"))
+    assert asked == [False, True]
+
+
+def test_a_server_of_another_authority_is_never_talked_to(schema: Schema, tmp_path: Path) -> None:
+    stranger = ensure_server_tls(tmp_path)
+    database = reach(schema, ca_file=Path(stranger.ca))
+
+    with pytest.raises(TransientDatabaseError, match="certificate verify failed"):
+        database.ask(lambda s: s.row("SELECT 1"), attempts=1)
+
+
+def test_a_certificate_for_another_host_is_refused(schema: Schema) -> None:
+    # The loopback network has more addresses than the one the certificate names.
+    with pytest.raises(TransientDatabaseError, match="127"):
+        reach(schema, host="127.0.0.2").ask(lambda s: s.row("SELECT 1"), attempts=1)
+
+
+def test_authorities_that_cannot_be_read_are_named(schema: Schema, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nothing\.pem"):
+        reach(schema, ca_file=tmp_path / "nothing.pem").ask(lambda s: s.row("SELECT 1"))
+
+
+def test_the_connection_is_encrypted_and_its_session_is_as_the_server_made_it(
+    table: Database, schema: Schema
+) -> None:
+    variables = "SELECT @@autocommit, @@sql_mode = @@global.sql_mode, @@character_set_client"
+
+    assert table.ask(lambda s: s.row(variables)) == (1, 1, "utf8mb4")
+    status = table.ask(lambda s: s.row("SHOW STATUS LIKE 'Ssl_version'"))
+    assert status is not None
+    assert status[1].startswith("TLSv1.")
+    assert isinstance(table._tls, ssl.SSLContext)
+    assert table._tls.verify_mode is ssl.CERT_REQUIRED
+
+
+MANY = "SELECT seq AS user_id, REPEAT('x', 500) AS text FROM seq_1_to_200000"
+
+
+def test_users_are_streamed_by_column_name(table: Database) -> None:
+    rows = MySqlUserSource(table).users("SELECT id AS user_id, n FROM t ORDER BY id")
+
+    assert [dict(row) for row in rows] == [{"user_id": 1, "n": 0}, {"user_id": 2, "n": 0}]
+
+
+def test_a_percent_sign_in_the_query_is_left_alone(table: Database) -> None:
+    rows = MySqlUserSource(table).users("SELECT id AS user_id FROM t WHERE 'a%s' LIKE 'a%'")
+
+    assert len(list(rows)) == 2
+
+
+def test_a_listing_that_is_given_up_leaves_no_query_behind(
+    database: Database, mariadb: MariaDbServer
+) -> None:
+    users = MySqlUserSource(database).users(MANY)
+    next(iter(users))
+    assert isinstance(users, Iterator)
+    users.close()  # type: ignore[attr-defined]
+
+    assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
+    assert open_transactions(mariadb) == 0
+
+
+def test_a_listing_that_was_read_to_its_end_keeps_the_connection(table: Database) -> None:
+    before = thread_of(table)
+    list(MySqlUserSource(table).users("SELECT id AS user_id FROM t"))
+
+    assert thread_of(table) == before
+
+
+def test_memory_does_not_grow_with_the_number_of_users(database: Database) -> None:
+    users = MySqlUserSource(database).users(MANY)
+    next(users)
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in islice(users, 20_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        users.close()  # type: ignore[attr-defined]
+
+    assert count == 20_000
+    # 10 MB of rows were read.
+    assert peak < 3_000_000
+
+
+def test_a_query_that_does_not_fit_the_tables_is_a_schema_error(table: Database) -> None:
+    with pytest.raises(SchemaError, match="1054"):
+        list(MySqlUserSource(table).users("SELECT nothing FROM t"))
+
+
+def test_a_connection_that_was_lost_is_replaced_before_a_listing(
+    table: Database, mariadb: MariaDbServer
+) -> None:
+    kill(mariadb, table)
+
+    assert len(list(MySqlUserSource(table).users("SELECT id AS user_id FROM t"))) == 2
+
+
+def test_a_connection_that_is_lost_within_a_listing_fails_it(
+    database: Database, mariadb: MariaDbServer
+) -> None:
+    users = MySqlUserSource(database).users(MANY)
+    next(users)
+    kill(mariadb, database)
+
+    with pytest.raises(TransientDatabaseError):
+        list(users)
