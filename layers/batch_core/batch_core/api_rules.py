@@ -116,10 +116,10 @@ def prepare(request: Request, *, base_url: str, secret: str | None) -> Call:
         except TypeError as error:
             raise UnfitRequestError("bad_body") from error
     if request.etag is not None:
+        if not _is_header("If-None-Match", request.etag):
+            raise UnfitRequestError("bad_header")
         headers["If-None-Match"] = request.etag
     _merge(headers, request.headers)
-    if not all(_is_header(name, value) for name, value in headers.items()):
-        raise UnfitRequestError("bad_header")
     return Call(
         request.method, base_url + request.path, headers, body, conditional=request.etag is not None
     )
@@ -190,17 +190,18 @@ def _merge(headers: dict[str, str], extra: Any) -> None:
     """Add the job's headers, which win whatever their case."""
     if not isinstance(extra, Mapping):
         raise UnfitRequestError("bad_header")
-    ours = {name.lower(): name for name in headers}
+    ours = {name.lower(): name for name in headers} if extra else {}
     for name, value in extra.items():
-        if not isinstance(name, str) or name.lower() in _RESERVED_HEADERS:
+        if not _is_header(name, value) or name.lower() in _RESERVED_HEADERS:
             raise UnfitRequestError("bad_header")
-        headers.pop(ours.get(name.lower(), name), None)
+        headers.pop(ours.get(name.lower(), ""), None)
         headers[name] = value
 
 
-def _is_header(name: str, value: Any) -> bool:
+def _is_header(name: Any, value: Any) -> bool:
     return (
-        bool(name)
+        isinstance(name, str)
+        and bool(name)
         and _TOKEN.issuperset(name)
         and isinstance(value, str)
         and value.isascii()
