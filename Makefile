@@ -14,7 +14,7 @@ setup: ## install what is missing: MariaDB, the Python environments, the project
 	@$(PYTHON3) scripts/setup.py
 
 demo: setup ## run the whole batch once on a local cloud, for 1,000 users
-	@$(BIN)/python scripts/demo.py
+	@$(BIN)/batchctl demo
 
 test: setup ## run the whole test suite
 	@$(BIN)/python -m pytest

@@ -9,14 +9,15 @@ import typer
 
 from batchctl.local.cloud import DEFAULT_TENANT
 
-# The same pattern as the template's TenantId parameter.
-_TENANT = re.compile(r"[a-z][a-z0-9-]{0,23}")
+_TENANT_MAX = 24  # this and the pattern are the template's, of its parameter TenantId
+_TENANT = re.compile(r"[a-z](-?[a-z0-9])*")
 
 
 def _check_tenant(tenant: str) -> str:
-    if not _TENANT.fullmatch(tenant):
+    if not _TENANT.fullmatch(tenant) or len(tenant) > _TENANT_MAX:
         raise typer.BadParameter(
-            "a tenant is named with up to 24 lower-case letters, digits and hyphens, a letter first"
+            f"a tenant is named with up to {_TENANT_MAX} lower-case letters, digits and single "
+            "hyphens, a letter first"
         )
     return tenant
 

@@ -246,7 +246,9 @@ class LocalCloud:
     # --- the servers -----------------------------------------------------------------------------
 
     def _up(self) -> None:
-        state = self._state()
+        # Nobody else is at work here now: a `sam` that still runs lost its command to a kill.
+        for role in sam.ROLES:
+            processes.stop(self.home, role)
         database = self._mariadb()
         if not database.answers():
             self._report("starting MariaDB")

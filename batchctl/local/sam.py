@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TEMPLATE: Final = CHECKOUT / "template.yaml"
 CONFIG: Final = CHECKOUT / "samconfig.toml"
 
+ROLES: Final = ("sam-build", "sam-deploy")
+
 # Builds depend on the checkout alone, so that every local cloud of it, a test's too, shares them.
 _BUILDS: Final = CHECKOUT / ".local" / "build"
 _BUILDS_KEPT: Final = 4
@@ -43,6 +45,7 @@ def build(home: Path, template: Path, report: Callable[[str], None]) -> Path:
             report(f"building {template.name}")
             shutil.rmtree(built, ignore_errors=True)
             options = ["--template-file", str(template), "--build-dir", str(built)]
+            options += ["--parallel", "--cached", "--cache-dir", str(_BUILDS / "cache")]
             options += ["--parameter-overrides", f"Architecture={architecture()}"]
             _sam(home, "build", options, environment(home, None))
             (built / ".complete").touch()
@@ -65,7 +68,7 @@ def deploy(
     """
     options = ["--template-file", str(template), "--stack-name", stack, "--s3-bucket", bucket]
     options += ["--s3-prefix", stack, "--region", REGION, "--capabilities", "CAPABILITY_IAM"]
-    options += ["CAPABILITY_AUTO_EXPAND", "--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+    options += ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
     if CONFIG.exists():
         options += ["--config-file", str(CONFIG), "--config-env", "local"]
     # Every parameter is given: sam keeps an old value of one that is not, whatever its new default.
