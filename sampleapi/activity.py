@@ -30,17 +30,21 @@ def activity(tenant: str, account: str, revision: int) -> dict[str, Any]:
         seed, drawn = divmod(seed, below)
         return drawn
 
+    occurred_at = _EPOCH + timedelta(milliseconds=draw(10**10))
     return {
         "account": account,
         "action": _ACTIONS[draw(len(_ACTIONS))],
-        "occurred_at": (_EPOCH + timedelta(milliseconds=draw(10**10))).isoformat(
-            "T", "milliseconds"
-        ),
+        "occurred_at": occurred_at.isoformat("T", "milliseconds"),
         "score": draw(100_000) / 100,
         "country": _COUNTRIES[draw(len(_COUNTRIES))],
-        "devices": sorted({_DEVICES[draw(len(_DEVICES))] for _ in range(4)}),
+        "devices": [
+            {
+                "kind": _DEVICES[draw(len(_DEVICES))],
+                "last_seen_at": (occurred_at - timedelta(minutes=draw(10_000))).isoformat(),
+            }
+            for _ in range(1 + draw(3))
+        ],
         "session": f"{draw(16**32):032x}",
-        "fingerprint": f"{draw(16**40):040x}",
         "note": _NOTES[draw(len(_NOTES))],
     }
 
