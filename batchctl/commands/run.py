@@ -157,9 +157,17 @@ def deployed(name: str, region: str | None, profile: str | None) -> Target:
     """
     try:
         session = boto3.Session(region_name=region, profile_name=profile)
-        found = find_stack(session, name)
+        known = session.get_credentials() is not None
     except BotoCoreError as error:
-        raise BatchctlError(f"AWS cannot be reached: {error}") from error
+        raise BatchctlError(f"AWS cannot be reached: {error}.") from error
+    if session.region_name is None:
+        raise UsageError(f"The region of stack {name} is not known. Give it with --region.")
+    if not known:
+        raise BatchctlError(
+            f"There are no AWS credentials to look for stack {name} with. Sign in, or name a"
+            " profile with --profile."
+        )
+    found = find_stack(session, name)
     if found is None:
         raise BatchctlError(
             f"There is no stack {name} in region {session.region_name} of this account. Give the"
@@ -169,7 +177,7 @@ def deployed(name: str, region: str | None, profile: str | None) -> Target:
         stack=found,
         access=StackAccess(aws_client_factory(session), found),
         where=f"{name} · {session.region_name}",
-        region=session.region_name or "",
+        region=session.region_name,
         reports=default_home() / "reports",
         local=False,
     )

@@ -24,6 +24,8 @@ from batchctl.run.lines import (
 # An event becomes readable some time after its timestamp, not in the order of timestamps; a live
 # poll looks back this far, and the sweeps after the end look at everything again.
 _LOOK_BACK_MS: Final = 2_000
+# In this order no later state is ever seen ahead of an earlier one.
+_BACKWARDS: Final = FUNCTIONS[::-1]
 
 
 class LogReader(Protocol):
@@ -76,12 +78,12 @@ class Collector:
 
     def poll(self) -> None:
         """Read what is new; cheap enough to repeat every second while the run goes on."""
-        for state in FUNCTIONS:
+        for state in _BACKWARDS:
             self._read(state, max(self._newest_ms[state] - _LOOK_BACK_MS, self._since_ms))
 
     def sweep(self) -> None:
         """Read everything again from the start: a late event may be older than those seen."""
-        for state in FUNCTIONS:
+        for state in _BACKWARDS:
             self._read(state, self._since_ms)
 
     @property
