@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
+MACHINES = sorted((ROOT / "statemachine").glob("*.json"))
 GATES: dict[str, list[str]] = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
@@ -19,10 +20,7 @@ GATES: dict[str, list[str]] = {
     "sam validate": ["sam", "validate"],
     "sam validate --lint": ["sam", "validate", "--lint"],
     "cfn-lint": ["cfn-lint", "template.yaml"],
-    **{
-        f"statelint {machine.name}": ["statelint", str(machine.relative_to(ROOT))]
-        for machine in sorted((ROOT / "statemachine").glob("*.json"))
-    },
+    "statelint": ["python", "scripts/statelint.py", *map(str, MACHINES)],
     "arrows": ["pytest", "-q", "tests/architecture"],
 }
 
