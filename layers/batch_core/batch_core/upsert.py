@@ -20,15 +20,20 @@ from batch_core.limits import ROW_BYTES, STATEMENT_BYTES
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,63}")
 
 
+def is_name(name: object) -> bool:
+    """Tell whether this is a plain name: at most 64 letters, digits, `_` and `$`."""
+    return isinstance(name, str) and _IDENTIFIER.fullmatch(name) is not None
+
+
 def identifier(name: str) -> str:
     """Quote the name of a table or column.
 
     Raises
     ------
     ConfigurationError
-        When it is not a plain name of at most 64 letters, digits, `_` and `$`.
+        When it is not a plain name.
     """
-    if not _IDENTIFIER.fullmatch(name):
+    if not is_name(name):
         raise ConfigurationError(
             f"{name!r} is not a name for a table or column: use letters, digits, _ and $"
         )

@@ -21,6 +21,7 @@ from batch_core.observability import annotate, logger
 from batch_core.outcomes import Outcome
 from batch_core.ports import PayloadStore, RejectedRow, RowStore
 from batch_core.records import Record, decode
+from batch_core.upsert import is_name
 
 # The ledger's columns; a record beyond them was not made here.
 _NUMBER_MAX: Final = 65_535
@@ -87,6 +88,11 @@ class RowWriter:
             raise ValueError(f"the record belongs to the tenant {record.tenant[:64]!r}")
         if record.columns[:1] != (self.table.key,):
             raise ValueError(f"the first column is not the key {self.table.key}")
+        # A plain name that the table lacks is another matter: then a deployment is at fault.
+        if not all(map(is_name, record.columns)) or self.table.version in record.columns:
+            raise ValueError("the columns are not names of columns")
+        if len({column.lower() for column in record.columns}) < len(record.columns):
+            raise ValueError("a column is named twice")
         numbers = (record.chunk, record.group, record.part, len(record.rows))
         if (
             not 0 < len(record.run_id) <= _RUN_ID_CHARS
