@@ -157,6 +157,16 @@ def test_a_run_that_is_not_ours_ends_without_touching_anything(
     assert [name for name, _ in functions.calls] == ["list_users"]
 
 
+def test_a_decision_that_is_unknown_here_is_a_failure(jsonata: Jsonata) -> None:
+    functions = StandIns()
+    functions.answers["list_users"] = lambda _: {"decision": "perhaps"}
+
+    execution = execute(jsonata, functions)
+
+    assert (execution.status, execution.error) == ("FAILED", "Batch.RunFailed")
+    assert json.loads(execution.cause) == {"decision": "perhaps"}
+
+
 def test_the_schedules_input_reaches_list_users_and_absent_fields_arrive_as_null(
     jsonata: Jsonata,
 ) -> None:

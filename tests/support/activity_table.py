@@ -1,0 +1,60 @@
+"""What the shipped job must have stored, and what it did store."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from batchctl.local.cloud import LocalCloud
+from sampleapi.activity import activity, answer
+from sampleapi.admin import SampleApiAdmin
+
+
+def expected_rows(cloud: LocalCloud, tenant: str, users: int) -> dict[str, dict[str, Any]]:
+    """The rows that follow from what the API serves now, by account."""
+    revisions = SampleApiAdmin(cloud.sample_api_url, tenant).revisions()
+    rows = {}
+    for number in range(1, users + 1):
+        account = f"u-{number:06d}"
+        revision = revisions.get(account, 0)
+        served = activity(tenant, account, revision)
+        occurred_at = datetime.fromisoformat(served["occurred_at"])
+        rows[account] = {
+            "action": served["action"],
+            "occurred_at": occurred_at.replace(tzinfo=None),
+            "score": f"{served['score']:.2f}",
+            "country": served["country"],
+            "devices": served["devices"],
+            "note": served["note"],
+            "etag": answer(tenant, account, revision)[0],
+        }
+    return rows
+
+
+def stored_rows(cloud: LocalCloud, tenant: str) -> dict[str, dict[str, Any]]:
+    """The rows of the tenant's active users, by account."""
+    with cloud.database(tenant) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT u.account, a.action, a.occurred_at, a.score, a.country, a.devices, a.note,"
+            " a.etag FROM user_activity AS a JOIN users AS u USING (user_id) WHERE u.active = 1"
+        )
+        return {
+            account: {
+                "action": action,
+                "occurred_at": occurred_at,
+                "score": str(score),
+                "country": country,
+                "devices": json.loads(devices),
+                "note": note,
+                "etag": etag,
+            }
+            for account, action, occurred_at, score, country, devices, note, etag in cursor
+        }
+
+
+def versions(cloud: LocalCloud, tenant: str) -> dict[str, int]:
+    """The version of each stored row, by account."""
+    with cloud.database(tenant) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT account, version FROM user_activity JOIN users USING (user_id)")
+        return dict(cursor)
