@@ -29,6 +29,7 @@ from batchctl.run import runner
 from batchctl.run.account import account
 from batchctl.run.collect import Collector
 from batchctl.run.costs import Deployment
+from batchctl.run.earlier import make_way
 from batchctl.run.prices import Prices
 from batchctl.run.progress import LiveDisplay, PlainDisplay
 from batchctl.run.report import RunReport
@@ -59,7 +60,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the person asked for; None leaves it as it is."""
+    """What the person asked for, and None for what was left open."""
 
     users: int | None
     group_size: int | None
@@ -80,11 +81,20 @@ def run(
     ] = None,
     api_latency_ms: Annotated[
         int | None,
-        typer.Option(metavar="L", min=0, help="How slow the sample API is. Local cloud only."),
+        typer.Option(
+            metavar="L",
+            min=0,
+            help="How slow the sample API is; not at all, if not given. Local cloud only.",
+        ),
     ] = None,
     api_error_rate: Annotated[
         float | None,
-        typer.Option(metavar="R", min=0, max=1, help="Share of calls that fail. Local cloud only."),
+        typer.Option(
+            metavar="R",
+            min=0,
+            max=1,
+            help="Share of API calls that fail; none, if not given. Local cloud only.",
+        ),
     ] = None,
     scheduled_time: Annotated[
         str | None,
@@ -203,18 +213,15 @@ def run_locally(cloud: LocalCloud, tenant: str, wish: Wish) -> tuple[Target, Run
     Raises BatchctlError when the cloud does not come up, and what :func:`perform` raises.
     """
     target = local_target(cloud, tenant)
-    if wish.users is not None:
-        with cloud.database(tenant) as connection:
+    with cloud.database(tenant) as connection:
+        make_way(connection, cloud.client("stepfunctions"), console.step)
+        if wish.users is not None:
             seed_users(connection, wish.users)
-    settings = {"latency_ms": wish.api_latency_ms, "error_rate": wish.api_error_rate}
-    wished = {name: value for name, value in settings.items() if value is not None}
-    api = SampleApiAdmin(cloud.sample_api_url, tenant)
-    api.settings(**wished)
-    try:
-        return target, perform(target, wish)
-    finally:
-        # For this run only: the next one must not meet a slow API that it did not ask for.
-        api.settings(**dict.fromkeys(wished, 0))
+    # Both are set every time: a run that was killed must not leave a slow API to the next one.
+    SampleApiAdmin(cloud.sample_api_url, tenant).settings(
+        latency_ms=wish.api_latency_ms or 0, error_rate=wish.api_error_rate or 0
+    )
+    return target, perform(target, wish)
 
 
 def perform(target: Target, wish: Wish) -> RunReport:

@@ -141,7 +141,7 @@ class RunReport:
                 f"Hourly prices (shards, RDS Proxy) are shared out over a run every"
                 f" {self.deployment.schedule_minutes} minutes."
             ),
-            "Not counted: the database itself, NAT, traffic to the API, X-Ray, KMS, alarms, storage.",
+            "Not counted: the database, NAT, traffic to the API, X-Ray, KMS, alarms, storage.",
         ]
         if self.local:
             said.append(
