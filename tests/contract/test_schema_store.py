@@ -9,6 +9,7 @@ from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.errors import MigrationError
 from batch_core.ports import SchemaStore, SqlFile
 from tests.support.fakes import FakeSchemaStore
+from tests.support.mariadb import Schema
 
 ONE = SqlFile("job", 1, "0001_one.sql", ("CREATE TABLE one (id INT)", "CREATE TABLE uno (id INT)"))
 TWO = SqlFile("job", 2, "0002_two.sql", ("CREATE TABLE two (id INT)",))
@@ -134,3 +135,49 @@ def test_migrating_leaves_no_setting_behind_for_others(
     mysql_store.migrate([ONE])
 
     assert database.ask(lambda s: s.row("SELECT @@lock_wait_timeout")) == usual
+
+
+def test_a_table_in_use_is_waited_for_in_short_tries(
+    schema: Schema, mysql_store: MySqlSchemaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch_core.adapters.mysql_schema.LOCK_WAIT_SECONDS", 0)
+    mysql_store.migrate([ONE])
+    reader = schema.connect()
+    reader.begin()
+    with reader.cursor() as cursor:
+        cursor.execute("SELECT * FROM one")
+    alter = SqlFile("job", 2, "0002_alter.sql", ("ALTER TABLE one ADD COLUMN n INT NULL",))
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            reader.rollback()
+
+    monkeypatch.setattr("batch_core.adapters.mysql_schema.time.sleep", pause)
+
+    assert mysql_store.migrate([ONE, alter]) == ["job/0002_alter.sql"]
+    reader.close()
+    assert pauses == [1, 2]
+
+
+def test_a_table_that_stays_in_use_fails_the_migration_and_blocks_nobody(
+    schema: Schema, mysql_store: MySqlSchemaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch_core.adapters.mysql_schema.LOCK_WAIT_SECONDS", 0)
+    monkeypatch.setattr("batch_core.adapters.mysql_schema.time.sleep", lambda _: None)
+    mysql_store.migrate([ONE])
+    reader, writer = schema.connect(), schema.connect()
+    reader.begin()
+    with reader.cursor() as cursor:
+        cursor.execute("SELECT * FROM one")
+    alter = SqlFile("job", 2, "0002_alter.sql", ("ALTER TABLE one ADD COLUMN n INT NULL",))
+
+    with pytest.raises(MigrationError, match=r"job/0002_alter\.sql, statement 1, .*1205"):
+        mysql_store.migrate([ONE, alter])
+    with writer.cursor() as cursor:
+        assert cursor.execute("INSERT INTO one VALUES (1)") == 1
+
+    reader.close()
+    writer.close()
+    assert mysql_store.migrate([ONE, alter]) == ["job/0002_alter.sql"]
