@@ -30,6 +30,11 @@ MINISTACK_LOCK = ROOT / "requirements" / "ministack.txt"
 JSONATA = ROOT / "tests" / "jsonata"
 
 WANTED = "3.13"  # the runtime of template.yaml: functions run under this interpreter locally
+# The last is what mariadb-install-db is made with.
+MARIADB_PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
+# The -core packages hold the programs alone: no service is installed, so none is started. Older
+# releases have them under other names, which the package of the service brings.
+MARIADB_PACKAGES = (("mariadb-server-core", "mariadb-client-core"), ("mariadb-server",))
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -85,34 +90,34 @@ def quiet(command: list) -> bool:
 def ensure_mariadb() -> bool:
     """Install MariaDB's programs by the system's package manager unless they are there."""
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin"
-    if shutil.which("mariadbd", path=path) and shutil.which("mariadb-install-db", path=path):
+    if all(shutil.which(program, path=path) for program in MARIADB_PROGRAMS):
         return False
-    # The -core package holds the programs alone: no service is installed, so none is started.
-    install_package("MariaDB", ["mariadb-server-core", "mariadb-server"])
+    install_packages("MariaDB", MARIADB_PACKAGES)
     return True
 
 
-def install_package(what: str, names: list) -> None:
-    """Install the first of the packages that this release has, or say what to type."""
+def install_packages(what: str, choices: tuple) -> None:
+    """Install the first choice of packages that this release has, or say what to type."""
     if not shutil.which("apt-get"):
         raise SetupError(
             f"{what} is missing and this machine has no apt-get. Install it with the machine's own "
-            f"package manager (on Debian the package is {names[0]}), then run make again."
+            f"package manager (on Debian it is {' '.join(choices[0])}), then run make again."
         )
     privilege = administrator()
     if privilege is None:
-        package = next((name for name in names if available(name)), names[-1])
+        wanted = " ".join(first_available(choices))
         raise SetupError(
             f"{what} is missing, and installing it needs the administrator's password. Type this, "
-            f"then run make again:\n\n    sudo apt-get install --no-install-recommends {package}\n"
+            f"then run make again:\n\n    sudo apt-get install --no-install-recommends {wanted}\n"
         )
     say(f"{what}, by apt-get")
     env = dict(os.environ)
     run([*privilege, "apt-get", "-qq", "update"], env)
-    package = next((name for name in names if available(name)), names[-1])
-    install = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", "install", "--yes"]
-    install += ["--no-install-recommends", package]
-    run([*privilege, "env", "DEBIAN_FRONTEND=noninteractive", *install], env)
+    install = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]
+    install += ["install", "--yes", "--no-install-recommends", *first_available(choices)]
+    command = [*privilege, "env", "DEBIAN_FRONTEND=noninteractive", *install]
+    # What goes well is of no interest here; what does not is printed as an error.
+    subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
 
 
 def administrator() -> list | None:
@@ -122,6 +127,14 @@ def administrator() -> list | None:
     if quiet(["sudo", "-n", "true"]):
         return ["sudo", "-n"]
     return None
+
+
+def first_available(choices: tuple) -> tuple:
+    """Return the first choice all of whose packages this release has, else the last."""
+    for packages in choices[:-1]:
+        if all(available(package) for package in packages):
+            return packages
+    return choices[-1]
 
 
 def available(package: str) -> bool:
@@ -238,7 +251,7 @@ def ensure_uv() -> list:
         only_uv.write_text(locked.group())
         pip = find_pip()
         if not pip:
-            install_package("pip", ["python3-pip"])
+            install_packages("pip", (("python3-pip",),))
             pip = find_pip()
         say("uv, which installs the rest")
         options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROLE: Final = "mariadb"
 HOST: Final = "127.0.0.1"
-INSTALL_HINT: Final = "sudo apt-get install --no-install-recommends mariadb-server"
+INSTALL_HINT: Final = "sudo apt-get install mariadb-server-core mariadb-client-core"
 
 _START_DEADLINE_S: Final = 60.0
 _STOP_GRACE_S: Final = 30.0
@@ -55,7 +55,7 @@ type Connection = pymysql.connections.Connection[pymysql.cursors.Cursor]
 
 @dataclass(frozen=True)
 class MariaDbPrograms:
-    """The two programs of Debian's `mariadb-server` that are used; the service itself is not."""
+    """The programs of Debian's MariaDB that are used; the service is not."""
 
     server: str
     install: str
@@ -69,15 +69,20 @@ class MariaDbPrograms:
         # A person's PATH often lacks the sbin folders, where Debian puts the server.
         if path is None:
             path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
-        server = shutil.which("mariadbd", path=path)
-        install = shutil.which("mariadb-install-db", path=path)
-        if server is None or install is None:
-            absent = "mariadbd" if server is None else "mariadb-install-db"
-            raise BatchctlError(
-                f"MariaDB is not installed: the program {absent} is neither on PATH nor in "
-                f"/usr/sbin. Install it with: {INSTALL_HINT}"
-            )
+        server, install = _program("mariadbd", path), _program("mariadb-install-db", path)
+        # mariadb-install-db looks for it, and complains at length when it is not there.
+        _program("my_print_defaults", path)
         return cls(server, install)
+
+
+def _program(name: str, path: str) -> str:
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise BatchctlError(
+            f"MariaDB is not installed: the program {name} is neither on PATH nor in /usr/sbin. "
+            f"`make setup` installs it, and so does: {INSTALL_HINT}"
+        )
+    return found
 
 
 class MariaDb:

@@ -89,7 +89,7 @@ def test_mariadb_is_asked_for_by_the_exact_command_when_nobody_may_install_it(
     with pytest.raises(
         setup.SetupError, match=r"sudo apt-get install --no-install-recommends mariadb-server\n"
     ):
-        setup.install_package("MariaDB", ["mariadb-server-core", "mariadb-server"])
+        setup.install_packages("MariaDB", setup.MARIADB_PACKAGES)
 
 
 def test_a_machine_without_apt_is_told_what_is_missing(
@@ -97,7 +97,7 @@ def test_a_machine_without_apt_is_told_what_is_missing(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(setup.SetupError, match=r"MariaDB is missing .* no apt-get"):
-        setup.install_package("MariaDB", ["mariadb-server-core"])
+        setup.install_packages("MariaDB", setup.MARIADB_PACKAGES)
 
 
 def test_the_programs_alone_are_installed_without_a_question(
@@ -108,11 +108,13 @@ def test_the_programs_alone_are_installed_without_a_question(
     program(tmp_path / "apt-cache", '#!/bin/sh\necho "Package: $2"\n')
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(setup, "administrator", list)
-    setup.install_package("MariaDB", ["mariadb-server-core", "mariadb-server"])
+    setup.install_packages("MariaDB", setup.MARIADB_PACKAGES)
     update, install = said.read_text().splitlines()
     assert update.endswith("update")
     assert install.startswith("noninteractive ")
-    assert install.endswith("install --yes --no-install-recommends mariadb-server-core")
+    assert install.endswith(
+        "install --yes --no-install-recommends mariadb-server-core mariadb-client-core"
+    )
 
 
 def test_a_step_that_was_interrupted_is_done_again(setup: Any, tmp_path: Path) -> None:
