@@ -79,7 +79,7 @@ class HttpServer:
         if not self.answers():
             self.stop()
             raise BatchctlError(
-                f"{self.title} did not answer at {self.url}{self.health_path} within "
+                f"{self.title[0].upper()}{self.title[1:]} did not answer at {self.url}{self.health_path} within "
                 f"{_START_DEADLINE_S:.0f} seconds.{processes.tail(self.log)}"
             )
 
@@ -164,7 +164,7 @@ class SampleApi(HttpServer):
     """The outside API that the batch calls."""
 
     def __init__(self, home: Path, port: int = 0, *, port_is_fixed: bool = False) -> None:
-        super().__init__(home, "sampleapi", "The sample API", "/healthz", port, port_is_fixed)
+        super().__init__(home, "sampleapi", "the sample API", "/healthz", port, port_is_fixed)
 
     def command(self) -> list[str | Path]:
         return [sys.executable, "-m", "sampleapi", "--host", HOST, "--port", str(self.port)]
