@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from batch_core.adapters import api_secret
 from batch_core.adapters.api_secret import ApiSecret
@@ -22,15 +19,9 @@ from batch_core.run import Run
 from functions.call_api import app as call_api
 from functions.process_users import app as process_users
 from sampleapi.activity import activity
+from tests.support.functions import CONTEXT, execution_environments, on_the_stream, secret
 from tests.support.scripted_server import ScriptedServer, answer
 
-CONTEXT = SimpleNamespace(
-    function_name="f",
-    memory_limit_in_mb="512",
-    invoked_function_arn="arn:aws:lambda:eu-west-1:123456789012:function:f",
-    aws_request_id="r",
-    get_remaining_time_in_millis=lambda: 60_000,
-)
 RUN = Run(
     id="demo-20260131T102000Z",
     version=1769854800000,
@@ -44,49 +35,22 @@ RUN = Run(
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
     """Set what the template sets, for a tenant whose API wants a secret."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws(), ScriptedServer() as server:
-        location: Any = {"LocationConstraint": "eu-west-1"}
-        boto3.client("s3").create_bucket(Bucket="payloads", CreateBucketConfiguration=location)
-        boto3.client("kinesis").create_stream(StreamName="rows", ShardCount=1)
-        secret = boto3.client("secretsmanager").create_secret(Name="api", SecretString="s3cret\n")
+    with ScriptedServer() as server:
         variables = {
-            "TENANT_ID": "demo",
-            "PAYLOAD_BUCKET": "payloads",
-            "STREAM_NAME": "rows",
             "API_BASE_URL": f"{server.url}/demo/",
-            "API_SECRET_ARN": secret["ARN"],
             "API_CONCURRENCY": "5",
             "API_TIMEOUT_SECONDS": "10",
             "API_ALLOW_PRIVATE_ADDRESSES": "true",
         }
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        call_api.parts.cache_clear()
-        process_users.parts.cache_clear()
-        yield server
-        call_api.parts()["api"].close()
-        call_api.parts.cache_clear()
-        process_users.parts.cache_clear()
+        with execution_environments(monkeypatch, variables):
+            monkeypatch.setenv("API_SECRET_ARN", secret("api", "s3cret\n"))
+            yield server
 
 
 def listed(users: list[dict[str, Any]]) -> Chunk:
     body, groups, stride = pack([serialise(user) for user in users], RUN.group_size)
     etag = S3PayloadStore("payloads").put(f"{RUN.prefix}/chunks/0", body, metadata={})
     return Chunk(0, len(users), groups, stride, etag)
-
-
-def on_the_stream() -> list[bytes]:
-    kinesis = boto3.client("kinesis")
-    shard = kinesis.get_shard_iterator(
-        StreamName="rows", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
-    )
-    records = kinesis.get_records(ShardIterator=shard["ShardIterator"])["Records"]
-    return [record["Data"] for record in records]
 
 
 def test_users_go_from_the_chunk_through_the_api_onto_the_stream(api: ScriptedServer) -> None:

@@ -6,12 +6,10 @@ import importlib
 import json
 from base64 import b64encode
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from batch_core.job import Response, User
 from batch_core.records import Record, encode
@@ -22,64 +20,38 @@ from functions.migrate import app as migrate
 from functions.write_rows import app as write_rows
 from job import JOB
 from sampleapi.activity import activity
+from tests.support.functions import CONTEXT, execution_environments, secret
 from tests.support.mariadb import Schema
 
-CONTEXT = SimpleNamespace(
-    function_name="f",
-    memory_limit_in_mb="512",
-    invoked_function_arn="arn:aws:lambda:eu-west-1:123456789012:function:f",
-    aws_request_id="r",
-    get_remaining_time_in_millis=lambda: 60_000,
-)
 START = {"scheduled_time": None, "started_at": "2026-01-31T10:02:00Z", "execution": "e-1"}
 
 
 @pytest.fixture
 def stack(schema: Schema, monkeypatch: pytest.MonkeyPatch) -> Iterator[Schema]:
     """Set what the template sets, for a tenant with three users."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        location: Any = {"LocationConstraint": "eu-west-1"}
-        boto3.client("s3").create_bucket(Bucket="payloads", CreateBucketConfiguration=location)
-        login = {"username": schema.user, "password": schema.password}
-        secret = boto3.client("secretsmanager").create_secret(
-            Name="database", SecretString=json.dumps(login)
-        )
-        variables = {
-            "TENANT_ID": "demo",
-            "AWS_REGION": "eu-west-1",
-            "DATABASE_ENDPOINT": schema.host,
-            "DATABASE_PORT": str(schema.port),
-            "DATABASE_NAME": schema.name,
-            "DATABASE_USER": schema.user,
-            "DATABASE_SECRET_ARN": secret["ARN"],
-            "DATABASE_CA_FILE": str(schema.ca_file),
-            "PAYLOAD_BUCKET": "payloads",
-            "SCHEDULE_MINUTES": "5",
-            "CHUNK_SIZE": "1000",
-            "USERS_PER_INVOCATION": "100",
-            "CHUNK_CONCURRENCY": "2",
-            "GROUP_CONCURRENCY": "8",
-            "API_REQUESTS_PER_SECOND": "0",
-            "MAX_REJECTED_PERCENT": "50",
-            "MAX_RETRY_LATER_PERCENT": "50",
-            "LEDGER_RETENTION_DAYS": "30",
-        }
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        caches = (list_users.lister, write_rows.writer, write_rows.quarantine, finish_run.finisher)
-        for cached in caches:
-            cached.cache_clear()
+    variables = {
+        "DATABASE_ENDPOINT": schema.host,
+        "DATABASE_PORT": str(schema.port),
+        "DATABASE_NAME": schema.name,
+        "DATABASE_USER": schema.user,
+        "DATABASE_CA_FILE": str(schema.ca_file),
+        "SCHEDULE_MINUTES": "5",
+        "CHUNK_SIZE": "1000",
+        "USERS_PER_INVOCATION": "100",
+        "CHUNK_CONCURRENCY": "2",
+        "GROUP_CONCURRENCY": "8",
+        "API_REQUESTS_PER_SECOND": "0",
+        "MAX_REJECTED_PERCENT": "50",
+        "MAX_RETRY_LATER_PERCENT": "50",
+        "LEDGER_RETENTION_DAYS": "30",
+    }
+    with execution_environments(monkeypatch, variables):
+        login = json.dumps({"username": schema.user, "password": schema.password})
+        monkeypatch.setenv("DATABASE_SECRET_ARN", secret("database", login))
         migrate.lambda_handler({}, CONTEXT)
         with schema.connect() as connection, connection.cursor() as cursor:
             cursor.execute("INSERT INTO users (user_id, account) VALUES (1,'a'),(2,'b'),(3,'c')")
         yield schema
-        for cached in caches:
-            cached.cache_clear()
 
 
 def batch(run: Run, answers: dict[int, dict[str, Any]]) -> dict[str, Any]:
