@@ -18,9 +18,10 @@ def main() -> int:
     options = parser.parse_args()
     try:
         asyncio.run(_serve(options.host, options.port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         sys.stderr.write(
-            f"The sample API cannot listen on {options.host}:{options.port}: {error.strerror}. "
+            f"The sample API cannot listen on {options.host}:{options.port}: {why}. "
             "Stop what uses the port, or choose another with --port.\n"
         )
         return 1

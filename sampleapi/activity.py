@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from hashlib import blake2b
 from json import dumps
 from typing import Any, Final
@@ -49,7 +49,7 @@ def activity(tenant: str, account: str, revision: int) -> dict[str, Any]:
     }
 
 
-@cache
+@lru_cache(maxsize=200_000)
 def answer(tenant: str, account: str, revision: int) -> tuple[str, bytes]:
     """Return the ETag and the body that the API sends for it."""
     body = dumps(activity(tenant, account, revision), ensure_ascii=False).encode()

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
+from math import isfinite
 from typing import Any, Final
 
 
@@ -54,16 +55,19 @@ class Settings:
             if name not in kinds:
                 raise BadRequestError(f"{name} is not a setting; known are {', '.join(kinds)}")
             if kinds[name] is str:
-                if not isinstance(value, str):
-                    raise BadRequestError(f"{name} must be text")
+                if not isinstance(value, str) or not value.isprintable():
+                    raise BadRequestError(f"{name} must be printable text")
                 continue
-            if not isinstance(value, int | float) or isinstance(value, bool):
+            if not _is_number(value):
                 raise BadRequestError(f"{name} must be a number")
             if value < 0:
                 raise BadRequestError(f"{name} must not be negative")
             if name.endswith("_rate") and value > 1:
                 raise BadRequestError(f"{name} is a share, between 0 and 1")
-        return replace(self, **values)
+        changed = replace(self, **values)
+        if changed.error_rate + changed.throttle_rate > 1:
+            raise BadRequestError("error_rate and throttle_rate together are more than 1")
+        return changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,19 @@ class Scripted:
     def from_json(cls, account: str, value: Any) -> Scripted:
         known = {f.name for f in fields(cls)}
         if not isinstance(value, dict) or not value.keys() <= known:
-            raise BadRequestError(f"a scripted answer of {account} may have {', '.join(known)}")
-        return cls(**value)
+            raise BadRequestError(
+                f"a scripted answer of {account} may have {', '.join(sorted(known))}"
+            )
+        scripted = cls(**value)
+        if not (isinstance(scripted.status, int) and 200 <= scripted.status <= 599):
+            raise BadRequestError(f"status of {account} must be a number from 200 to 599")
+        if not isinstance(scripted.body, str):
+            raise BadRequestError(f"body of {account} must be text")
+        if not isinstance(scripted.headers, dict):
+            raise BadRequestError(f"headers of {account} must be an object")
+        if not _is_number(scripted.delay_ms) or scripted.delay_ms < 0:
+            raise BadRequestError(f"delay_ms of {account} must be a number of milliseconds")
+        return scripted
 
 
 class Behaviour:
@@ -112,8 +127,16 @@ class Behaviour:
                 raise BadRequestError(f"the script of {account} must be a list of answers")
             self.scripts[account] = deque(Scripted.from_json(account, item) for item in items)
 
-    def touch(self, accounts: list[str]) -> None:
+    def behave(self, settings: Settings) -> None:
+        """Take new settings; failures are drawn from the beginning again."""
+        self.settings = settings
+        self.attempts.clear()
+        self._tokens = max(settings.rate_limit_rps, 1)
+
+    def touch(self, accounts: Any) -> None:
         """Let some users do something new."""
+        if not isinstance(accounts, list) or not all(isinstance(item, str) for item in accounts):
+            raise BadRequestError("accounts must be a list of texts")
         for account in accounts:
             self.revisions[account] += 1
 
@@ -140,7 +163,9 @@ class Behaviour:
     def delay(self, account: str) -> float:
         """Return the seconds that this answer waits."""
         settings = self.settings
-        jitter = settings.latency_jitter_ms and settings.latency_jitter_ms * self._draw(account)
+        jitter = settings.latency_jitter_ms
+        if jitter:
+            jitter *= self._draw(account, "jitter")
         return (settings.latency_ms + jitter) / 1000
 
     def stats(self, *, per_user: bool) -> dict[str, Any]:
@@ -154,14 +179,14 @@ class Behaviour:
         }
         return counts | ({"per_user": dict(self.attempts)} if per_user else {})
 
-    def _draw(self, account: str) -> float:
-        text = f"{self.settings.seed}/{account}/{self.attempts[account]}"
+    def _draw(self, account: str, purpose: str = "fault") -> float:
+        text = f"{self.settings.seed}/{account}/{self.attempts[account]}/{purpose}"
         return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") / _SCALE
 
     def _take_token(self) -> bool:
         now = time.monotonic()
         limit = self.settings.rate_limit_rps
-        self._tokens = min(limit, self._tokens + (now - self._refilled) * limit)
+        self._tokens = min(max(limit, 1), self._tokens + (now - self._refilled) * limit)
         self._refilled = now
         if self._tokens < 1:
             return False
@@ -170,3 +195,20 @@ class Behaviour:
 
 
 _SCALE: Final = 2**32
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """Return an admin request's body.
+
+    Raises
+    ------
+    BadRequestError
+        When it is not an object.
+    """
+    if not isinstance(value, dict):
+        raise BadRequestError("the body must be an object")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from sampleapi.activity import answer
-from sampleapi.behaviour import BadRequestError, Behaviour, Scripted
+from sampleapi.behaviour import BadRequestError, Behaviour, Scripted, as_object
 from sampleapi.scores import credential, score
 
 
@@ -23,13 +23,15 @@ class SampleApi:
         self._tenants: defaultdict[str, Behaviour] = defaultdict(Behaviour)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        match request.path.split("/")[1:]:
+        # Split before decoding: an account may hold a slash.
+        path = request.raw_path.partition("?")[0]
+        match [unquote(part) for part in path.split("/")[1:]]:
             case ["healthz"]:
                 return web.Response(text="ok")
             case ["_admin", tenant, action]:
                 return await self._admin(tenant, action, request)
             case [tenant, "users", account, "activity"] if request.method == "GET":
-                return await self._answer(tenant, unquote(account), request, self._activity)
+                return await self._answer(tenant, account, request, self._activity)
             case [tenant, "scores"] if request.method == "POST":
                 try:
                     customer = str((await request.json())["customer"]["id"])
@@ -85,7 +87,7 @@ class SampleApi:
     async def _admin(self, tenant: str, action: str, request: web.BaseRequest) -> web.Response:
         behaviour = self._tenants[tenant]
         try:
-            given = await request.json() if request.can_read_body else {}
+            given = as_object(await request.json()) if request.can_read_body else {}
             match request.method, action:
                 case "GET", "stats":
                     return _json(behaviour.stats(per_user="per_user" in request.query))
@@ -94,14 +96,14 @@ class SampleApi:
                 case "POST", "reset":
                     behaviour.reset()
                 case "PUT", "settings":
-                    behaviour.settings = behaviour.settings.changed(given)
+                    behaviour.behave(behaviour.settings.changed(given))
                 case "POST", "scripts":
                     behaviour.script(given)
                 case "POST", "touch":
-                    behaviour.touch(given["accounts"])
+                    behaviour.touch(given.get("accounts"))
                 case _:
                     return _json({"error": f"there is no {request.method} {action}"}, status=404)
-        except (BadRequestError, ValueError, KeyError, TypeError) as error:
+        except (BadRequestError, ValueError) as error:
             return _json({"error": str(error)}, status=400)
         return _json({})
 
@@ -136,7 +138,8 @@ def _json(value: Mapping[str, Any], *, status: int = 200) -> web.Response:
 
 async def serve(host: str, port: int) -> web.ServerRunner:
     """Start listening; `addresses` of what is returned tell where."""
-    runner = web.ServerRunner(web.Server(SampleApi().handle, access_log=None))
+    server = web.Server(SampleApi().handle, access_log=None)
+    runner = web.ServerRunner(server, shutdown_timeout=1)  # slow answers are not waited for
     await runner.setup()
     await web.TCPSite(runner, host, port, backlog=2048).start()
     return runner

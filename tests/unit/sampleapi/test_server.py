@@ -9,7 +9,7 @@ from contextlib import closing
 from email.message import Message
 from http.client import HTTPConnection, IncompleteRead, RemoteDisconnected
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -114,7 +114,22 @@ def test_a_throttled_request_says_when_to_come_back(url: str, admin: SampleApiAd
 def test_more_than_the_allowed_rate_is_throttled(url: str, admin: SampleApiAdmin) -> None:
     admin.settings(rate_limit_rps=0.001)
 
-    assert get(url)[0] == 429
+    assert [get(url)[0] for _ in range(3)] == [200, 429, 429]
+
+
+def test_the_same_settings_given_again_fail_the_same_requests_again(
+    url: str, admin: SampleApiAdmin
+) -> None:
+    def failing() -> list[int]:
+        admin.settings(error_rate=0.5, seed=3)
+        return [get(url, f"u-{n}")[0] for n in range(40)]
+
+    assert failing() == failing()
+
+
+def test_an_account_may_hold_a_slash_and_a_percent_sign(url: str, admin: SampleApiAdmin) -> None:
+    for account in ("ann/7", "a%41", "日本"):
+        assert get(url, quote(account, safe=""))[1]["account"] == account
 
 
 def test_scripted_answers_come_in_order_and_then_the_usual_one(
@@ -178,7 +193,10 @@ def test_requests_are_counted_by_status_and_by_user(url: str, admin: SampleApiAd
         ({"error_rate": 1.5}, "error_rate is a share"),
         ({"latency_ms": -1}, "latency_ms must not be negative"),
         ({"latency_ms": "long"}, "latency_ms must be a number"),
-        ({"retry_after": 3}, "retry_after must be text"),
+        ({"retry_after": 3}, "retry_after must be printable text"),
+        ({"retry_after": "1\r\nX: y"}, "retry_after must be printable text"),
+        ({"latency_ms": float("nan")}, "latency_ms must be a number"),
+        ({"error_rate": 0.6, "throttle_rate": 0.6}, "together are more than 1"),
         ({"latencyMs": 1}, "latencyMs is not a setting"),
     ],
 )
@@ -189,9 +207,32 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(
         admin.settings(**values)
 
 
-def test_a_script_that_makes_no_sense_is_refused(admin: SampleApiAdmin) -> None:
-    with pytest.raises(ValueError, match="u-1 may have"):
-        admin.script({"u-1": [{"stauts": 500}]})
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ([{"stauts": 500}], "u-1 may have"),
+        ([{"status": "500"}], "status of u-1"),
+        ([{"body": {}}], "body of u-1"),
+        ([{"headers": []}], "headers of u-1"),
+        ([{"delay_ms": -1}], "delay_ms of u-1"),
+        ([], "the script of u-1"),
+    ],
+)
+def test_a_script_that_makes_no_sense_is_refused(
+    admin: SampleApiAdmin, script: list[dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        admin.script({"u-1": script})
+
+
+def test_a_port_that_cannot_be_is_one_clear_message() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sampleapi", "--port", "99999"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_a_taken_port_is_one_clear_message() -> None:
