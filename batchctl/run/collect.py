@@ -38,13 +38,33 @@ class LogReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How far a run has come, in users; `listed` is None until the users are listed."""
+    """How far a run has come, in users.
+
+    Parameters
+    ----------
+    listed
+        None until the users are listed.
+    called, processed
+        Users whose group is through with the state of that name.
+    queued
+        Users for whom a row was put on the stream.
+    stored
+        Users whose row the writer has received.
+    failed
+        Users that got no row, and not because nothing had changed.
+    """
 
     listed: int | None = None
     called: int = 0
     processed: int = 0
+    queued: int = 0
     stored: int = 0
     failed: int = 0
+
+    @property
+    def to_store(self) -> int:
+        """Rows to be stored, counting one for each user not processed yet."""
+        return (self.listed or 0) - self.processed + self.queued
 
 
 class Collector:
@@ -98,6 +118,7 @@ class Collector:
             listed=self._listed,
             called=self._users(CALL_API),
             processed=self._users(PROCESS_USERS),
+            queued=self._metered(PROCESS_USERS, "rows"),
             # A record that is delivered again is logged again.
             stored=min(self._stored, self._listed or 0),
             failed=self._rejected_at_listing + self.failures.total(),
@@ -109,7 +130,8 @@ class Collector:
         processed = self.groups - self._found(CALL_API, failed=True)
         expected = {LIST_USERS: 1, CALL_API: self.groups, PROCESS_USERS: processed, FINISH_RUN: 1}
         missing = sum(max(count - self._found(state), 0) for state, count in expected.items())
-        return missing + (self._records(PROCESS_USERS) > self._records(WRITE_ROWS))
+        put, received = (self._metered(s, "records") for s in (PROCESS_USERS, WRITE_ROWS))
+        return missing + (put > received)
 
     def _found(self, state: str, *, failed: bool = False) -> int:
         """Slices of the run that a state was invoked for; with `failed`, only ever in vain."""
@@ -118,8 +140,8 @@ class Collector:
             found -= {line.slice for line in self.invocations if not line.failed}
         return len(found)
 
-    def _records(self, state: str) -> int:
-        return sum(line.meter.get("records", 0) for line in self.invocations if line.state == state)
+    def _metered(self, state: str, name: str) -> int:
+        return sum(line.meter.get(name, 0) for line in self.invocations if line.state == state)
 
     def _users(self, state: str) -> int:
         """Users of the groups that a state is through with; only a chunk's last may be short."""

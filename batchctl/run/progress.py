@@ -58,17 +58,20 @@ def frame(
         Users called per second now.
     """
     total = counts.listed if counts.listed is not None else expected
+    to_store = total if counts.listed is None else counts.to_store
     bars = Table.grid(padding=(0, 1), expand=True)
     bars.add_column(width=10)
     bars.add_column(ratio=1)
     bars.add_column(justify="right", width=len(f"{total or 0:,}") * 2 + 3, no_wrap=True)
-    for label, done in (
-        ("Called", counts.called),
-        ("Processed", counts.processed),
-        ("Stored", counts.stored),
+    for label, done, of in (
+        ("Called", counts.called, total),
+        ("Processed", counts.processed, total),
+        ("Stored", counts.stored, to_store),
     ):
-        bar = ProgressBar(total=total or 1, completed=done, complete_style="green")
-        bars.add_row(label, bar, f"{done:,} / {total:,}" if total is not None else "")
+        # Nothing to store is done; nothing known yet is not.
+        completed, whole = (1, 1) if of == 0 else (done, of or 1)
+        bar = ProgressBar(total=whole, completed=completed, complete_style="green")
+        bars.add_row(label, bar, f"{done:,} / {of:,}" if of is not None else "")
     failed = f" · [red]{counts.failed:,} without a row[/red]" if counts.failed else ""
     return Group(
         bars,

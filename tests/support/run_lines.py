@@ -64,7 +64,9 @@ def write_a_complete_run(logs: FakeLogs, groups: int = 3, users_per_group: int =
     logs.write("List Users", invocation("List Users"))
     for group in range(groups):
         logs.write("Call API", invocation("Call API", group))
-        logs.write("Process Users", invocation("Process Users", group, records=1))
+        logs.write(
+            "Process Users", invocation("Process Users", group, records=1, rows=users_per_group)
+        )
         logs.write("Write Rows", received(users_per_group))
         logs.write("Write Rows", invocation("Write Rows", records=1))
     logs.write("Finish Run", invocation("Finish Run"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from batch_core import claims
+from batch_core import claims, meter
 from batch_core.chunks import Chunk
 from batch_core.codec import dump_json
 from batch_core.failures import Failures
@@ -57,6 +57,7 @@ def process_users(
             failures.add(Outcome.REJECTED, type(error).__name__, user.get("user_id"))
     if rows:
         _put(rows, tenant=tenant, job=job, run=run, chunk=chunk, event=event, stream=stream)
+        meter.count("rows", len(rows))
     failures.log()
     own = failures.tally + Tally(unchanged=unchanged, queued=len(rows))
     return (Tally.from_json(event["tally"]) + own).to_json()

@@ -25,7 +25,7 @@ def test_a_complete_run_lacks_nothing() -> None:
     found.sweep()
     assert found.missing == 0
     assert found.groups == 3
-    assert found.counts == Counts(listed=300, called=300, processed=300, stored=300)
+    assert found.counts == Counts(listed=300, called=300, processed=300, queued=300, stored=300)
     assert len(found.invocations) == 1 + 3 + 3 + 3 + 1
 
 

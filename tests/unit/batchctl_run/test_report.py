@@ -175,12 +175,21 @@ def test_a_bar_is_filled_exactly_and_shows_whatever_occurred(
 
 
 def test_the_progress_bars_are_aligned() -> None:
-    counts = Counts(listed=12_000, called=9_000, processed=8_000, stored=100, failed=12)
+    counts = Counts(
+        listed=12_000, called=9_000, processed=8_000, queued=8_000, stored=100, failed=12
+    )
     text = drawn(frame(counts, expected=None, phase="calling the API", elapsed=12.3, rate=804.0))
     bars, status = text.splitlines()[:3], text.splitlines()[3]
     assert [bar.rstrip().endswith(" / 12,000") for bar in bars] == [True] * 3
     assert len({bar.index("━") for bar in bars}) == 1
     assert status.strip() == "calling the API · 12 s · 804 users/s · 12 without a row"
+
+
+def test_users_without_anything_new_are_not_waited_for_by_the_third_bar() -> None:
+    counts = Counts(listed=300, called=300, processed=200, queued=50, stored=40)
+    text = drawn(frame(counts, expected=None, phase="", elapsed=1.0, rate=0.0))
+    # 50 rows are on the stream, and the last 100 users may each bring one.
+    assert text.splitlines()[2].endswith(" 40 / 150")
 
 
 def test_before_the_listing_the_bars_go_by_what_was_seeded() -> None:
