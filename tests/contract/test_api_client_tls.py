@@ -61,6 +61,26 @@ def test_a_good_certificate_is_accepted(authority: Authority) -> None:
         assert ask(server.url, tls=authority.trusted()) == [Response(200, b"x")]
 
 
+def test_a_connection_closed_between_invocations_fails_nobody(authority: Authority) -> None:
+    with (
+        ScriptedServer(authority.server()) as server,
+        AiohttpApiClient(
+            server.url,
+            concurrency=4,
+            timeout_seconds=10,
+            allow_private=True,
+            secret=lambda: None,
+            tls=authority.trusted(),
+        ) as client,
+    ):
+        server.on("/", answer(200))
+        requests = [Request("/", method="POST")] * 4
+        for _ in range(2):
+            answers = client.call(requests, seconds=30, requests_per_second=0)
+            assert answers == [Response(200, b"")] * 4
+            server.drop_connections()
+
+
 def _bad(authority: Authority) -> Iterator[tuple[str, ssl.SSLContext]]:
     yield "expired", authority.server(days=-1)
     yield "for another host", authority.server("127.0.0.2")

@@ -142,7 +142,14 @@ class ScriptedServer:
         self._stop = asyncio.Event()
         # A client that gives up during a handshake is part of the tests, not an event to report.
         self._loop.set_exception_handler(lambda *_: None)
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+        server = await asyncio.start_server(
+            self._connected,
+            "127.0.0.1",
+            0,
+            ssl=self._tls,
+            # Like most servers, say goodbye and do not wait for the client's.
+            ssl_shutdown_timeout=0.01 if self._tls else None,
+        )
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()

@@ -17,7 +17,8 @@ import aiohttp
 from yarl import URL
 
 from batch_core import meter
-from batch_core.adapters.http_addresses import AddressRefusedError, any_socket, public_socket
+from batch_core.adapters.http_addresses import any_socket, public_socket
+from batch_core.adapters.http_errors import explain
 from batch_core.api_rules import Call, UnfitRequestError, check_base_url, judge, prepare
 from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Outcome
@@ -118,7 +119,11 @@ class AiohttpApiClient:
         return answers
 
     async def _open(self) -> aiohttp.ClientSession:
-        """Get the session, with no connection in it that may have died while nobody looked."""
+        """Get the session, with no connection in it that may have died while nobody looked.
+
+        One that the API closed in the meantime needs nothing done: the loop reads that before it
+        starts the first worker.
+        """
         # The wall clock: a frozen environment's monotonic clock may stand still.
         if self._session is not None and time.time() - self._used_at > IDLE_SECONDS:
             await self._session.close()
@@ -137,10 +142,6 @@ class AiohttpApiClient:
                 auto_decompress=False,
                 middlewares=[_count_request],
             )
-        # Two turns of the loop let it read what arrived since the last invocation, so that a
-        # connection that the API has closed leaves the pool before it is used.
-        for _ in range(2):
-            await asyncio.sleep(0)
         return self._session
 
 
@@ -214,7 +215,7 @@ class _Burst:
             ):
                 body = await _read(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            result: Answer | Setback = _explain(error, late=until == self._deadline)
+            result: Answer | Setback = explain(error, late=until == self._deadline)
         else:
             meter.latency((self._clock() - started) * 1000)
             result = judge(call, response.status, response.headers, body, now=datetime.now(UTC))
@@ -249,26 +250,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
             return None
         parts.append(part)
     return b"".join(parts)
-
-
-def _explain(error: Exception, *, late: bool) -> Setback | Failure:
-    """Name what broke a call; the most specific class comes first, as they inherit widely."""
-    result: Setback | Failure = Setback("protocol")
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            result = Setback("connect_timeout", unreached=True)
-        case TimeoutError():
-            result = Failure(Outcome.RETRY_LATER, "deadline") if late else Setback("timeout")
-        case aiohttp.ClientConnectorDNSError():
-            result = Setback("dns", unreached=True)
-        case aiohttp.ClientSSLError():
-            result = Setback("tls", again=False)
-        case aiohttp.ClientConnectorError(os_error=AddressRefusedError()) | aiohttp.InvalidURL():
-            result = Setback("address", again=False)
-        case aiohttp.ClientConnectorError():
-            result = Setback("connect", unreached=True)
-        case aiohttp.ServerDisconnectedError() | OSError():
-            result = Setback("disconnected")
-        case aiohttp.ClientPayloadError():
-            result = Setback("truncated")
-    return result
