@@ -22,7 +22,7 @@ _PICTURE: Final = """\
                  │                 ├─ [bold]Call API[/] ◄─────► the outside API
                  │                 └─ [bold]Process Users[/] ──► Kinesis ──► [bold]write_rows[/]
                  │                                                      │
-             [bold]Finish Run[/] ◄── ledger of the run, in MariaDB ◄────────────┘
+             [bold]Finish Run[/] ◄── ledger of the run, in MariaDB ◄─────────────┘
 
  It ends when every user has exactly one outcome."""
 
@@ -34,7 +34,7 @@ def demo() -> None:
     console.out.print(f"\n{_PICTURE}\n")
     try:
         wish = Wish(_USERS, None, _LATENCY_MS, None, moment_of(None))
-        target, report = run_locally(cloud, DEFAULT_TENANT, wish)
+        target, report = run_locally(cloud, DEFAULT_TENANT, wish, goes_on=found_running)
         present(report, target, as_json=False)
     finally:
         if not found_running:

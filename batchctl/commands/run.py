@@ -207,7 +207,9 @@ def local_target(cloud: LocalCloud, tenant: str) -> Target:
     )
 
 
-def run_locally(cloud: LocalCloud, tenant: str, wish: Wish) -> tuple[Target, RunReport]:
+def run_locally(
+    cloud: LocalCloud, tenant: str, wish: Wish, *, goes_on: bool = True
+) -> tuple[Target, RunReport]:
     """Run the batch once on the local cloud, with the users and the API as wished.
 
     Raises BatchctlError when the cloud does not come up, and what :func:`perform` raises.
@@ -221,13 +223,14 @@ def run_locally(cloud: LocalCloud, tenant: str, wish: Wish) -> tuple[Target, Run
     SampleApiAdmin(cloud.sample_api_url, tenant).settings(
         latency_ms=wish.api_latency_ms or 0, error_rate=wish.api_error_rate or 0
     )
-    return target, perform(target, wish)
+    return target, perform(target, wish, goes_on=goes_on)
 
 
-def perform(target: Target, wish: Wish) -> RunReport:
+def perform(target: Target, wish: Wish, *, goes_on: bool = True) -> RunReport:
     """Run the batch once, showing how far it is, and write its report.
 
-    Raises BatchctlError when it cannot be run, and typer.Exit when the person stops watching.
+    `goes_on` tells whether the run survives this program. Raises BatchctlError when it cannot be
+    run, and typer.Exit when the person stops watching.
     """
     stack = target.stack
     run_id = slot_of(
@@ -249,6 +252,8 @@ def perform(target: Target, wish: Wish) -> RunReport:
         with display(wish.users) as show:
             ended = runner.run_once(target.access, collector, given, show, patience)
     except KeyboardInterrupt:
+        if not goes_on:
+            raise
         console.err.print(
             f"\nThe run {run_id} goes on without you. To look at it: {target.hint(run_id)}",
             markup=False,

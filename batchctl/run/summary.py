@@ -22,10 +22,10 @@ from batchctl.run.report import RunReport
 _COLOURS: Final[Mapping[str, str]] = {
     Outcome.STORED: "green",
     Outcome.UNCHANGED: "cyan",
-    Outcome.REJECTED: "red",
+    Outcome.REJECTED: "magenta",
     Outcome.RETRY_LATER: "yellow",
     Outcome.SKIPPED: "bright_black",
-    Outcome.GONE: "magenta",
+    Outcome.GONE: "blue",
     "unaccounted": "bold red",
 }
 # One screen is enough for what happens often; the report file has them all.
@@ -144,7 +144,7 @@ def _facts(report: RunReport) -> RenderableType:
         facts.add_row(
             "Database",
             f"{figures.db_statements:,} statements, longest {figures.db_statement_bytes_max:,}"
-            f" bytes · {figures.db_connections_peak:,} connections",
+            f" bytes · connections: {figures.db_connections_peak:,}",
         )
         facts.add_row(
             "State", f"largest {figures.max_state_bytes:,} bytes of {STATE_BYTES_QUOTA:,} allowed"
@@ -155,7 +155,7 @@ def _facts(report: RunReport) -> RenderableType:
         facts.add_row(
             "Cost",
             f"${core:,.2f} per million user-runs, Step Functions and Lambda\n"
-            f"${all_in:,.2f} all in, every {report.deployment.schedule_minutes} minutes",
+            f"${all_in:,.2f} all in, at a run every {report.deployment.schedule_minutes} minutes",
         )
         modelled = ", ".join(
             line.service for line in report.costs.lines if line.basis == "modelled"
