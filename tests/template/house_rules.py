@@ -1,0 +1,325 @@
+"""What this project asks of its template beyond what the linters know.
+
+A rule takes the translated template and says, one sentence each, what breaks it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from batch_core import limits, settings
+from tests.template.translation import ROOT, Json, of_type, properties, short
+
+type Problems = Iterator[str]
+
+# Function: (seconds, uses the database, its settings)
+FUNCTIONS: dict[str, tuple[int, bool, type[settings.Settings]]] = {
+    "ListUsersFunction": (120, True, settings.ListUsersSettings),
+    "CallApiFunction": (60, False, settings.CallApiSettings),
+    "ProcessUsersFunction": (30, False, settings.ProcessUsersSettings),
+    "WriteRowsFunction": (60, True, settings.WriteRowsSettings),
+    "FinishRunFunction": (60, True, settings.FinishRunSettings),
+    "MigrateFunction": (900, True, settings.MigrateSettings),
+}
+NO_VALUE = {"Ref": "AWS::NoValue"}
+
+
+def functions_are_the_six(template: Json) -> Problems:
+    found = of_type(template, "Lambda::Function")
+    if set(found) != set(FUNCTIONS):
+        yield f"the functions are {sorted(found)}"
+    for name, function in found.items():
+        values = function["Properties"]
+        seconds = FUNCTIONS[name][0] if name in FUNCTIONS else None
+        wanted = {
+            "Runtime": "python3.13",
+            "Handler": "app.lambda_handler",
+            "Architectures": [{"Ref": "Architecture"}],
+            "TracingConfig": {"Mode": "Active"},
+            "Timeout": seconds,
+        }
+        for key, value in wanted.items():
+            if values.get(key) != value:
+                yield f"{name}: {key} is {values.get(key)}, not {value}"
+        if "MemorySize" not in values:
+            yield f"{name}: MemorySize is left to Lambda, which gives 128 MB"
+
+
+def every_function_has_both_layers(template: Json) -> Problems:
+    for name, function in of_type(template, "Lambda::Function").items():
+        layers = [short(layer) for layer in function["Properties"].get("Layers", [])]
+        if [re.sub("[0-9a-f]{10}$", "", layer) for layer in layers] != [
+            "BatchCoreLayer",
+            "JobLayer",
+        ]:
+            yield f"{name}: the layers are {layers}"
+
+
+def layers_serve_both_architectures(template: Json) -> Problems:
+    for name, layer in of_type(template, "Lambda::LayerVersion").items():
+        values = layer["Properties"]
+        if set(values.get("CompatibleArchitectures", [])) != {"x86_64", "arm64"}:
+            yield f"{name} is not for both architectures"
+        if values.get("CompatibleRuntimes") != ["python3.13"]:
+            yield f"{name} is not for python3.13"
+        if layer.get("DeletionPolicy") != "Delete":
+            yield f"{name} leaves every old version behind"
+
+
+def environment_is_what_settings_read(template: Json) -> Problems:
+    for name, (_, _, kind) in FUNCTIONS.items():
+        # Lambda sets the region itself, and lets nobody else.
+        wanted = {field.upper() for field in kind.__dataclass_fields__} - {"AWS_REGION"}
+        given = set(properties(template, name)["Environment"]["Variables"])
+        for variable in sorted(wanted - given):
+            yield f"{name} lacks {variable}"
+        for variable in sorted(given - wanted - {"POWERTOOLS_LOG_LEVEL"}):
+            yield f"{name} is given {variable}, which {kind.__name__} does not read"
+
+
+def every_function_writes_to_a_group_of_its_own(template: Json) -> Problems:
+    groups = of_type(template, "Logs::LogGroup")
+    users = Counter(["StateMachineLogGroup"])
+    for name, function in of_type(template, "Lambda::Function").items():
+        logging = function["Properties"].get("LoggingConfig", {})
+        group = short(logging.get("LogGroup"))
+        users[group] += 1
+        if group not in groups:
+            yield f"{name} writes to a group that Lambda makes, which is kept for ever"
+        if logging.get("LogFormat") != "JSON" or logging.get("SystemLogLevel") != "WARN":
+            yield f"{name} pays for START, END and REPORT lines"
+    for name, resource in groups.items():
+        if users[name] != 1:
+            yield f"{name} has {users[name]} writers"
+        if "RetentionInDays" not in resource["Properties"]:
+            yield f"{name} is kept for ever"
+
+
+def nothing_has_a_name_that_two_stacks_share(template: Json) -> Problems:
+    names = {"Name", "RoleName", "FunctionName", "LayerName", "LogGroupName", "BucketName"}
+    names |= {"QueueName", "StateMachineName", "ManagedPolicyName", "DBProxyName", "GroupName"}
+    for name, resource in template["Resources"].items():
+        for key, value in resource.get("Properties", {}).items():
+            if key not in names or short(value) in template["Resources"]:
+                continue
+            if "AWS::StackName" not in short(value):
+                yield f"{name}: {key} {short(value)} would be the same in every stack"
+
+
+def schedule_is_safe(template: Json) -> Problems:
+    for name, schedule in of_type(template, "Scheduler::Schedule").items():
+        values = schedule["Properties"]
+        target = values["Target"]
+        if "Name" in values:
+            yield f"{name}: SAM gives every stack's schedule this name; set OmitName"
+        if "Arn" not in target.get("DeadLetterConfig", {}):
+            yield f"{name} loses starts that cannot be delivered"
+        age = target.get("RetryPolicy", {}).get("MaximumEventAgeInSeconds")
+        if age is None or age > limits.EXPRESS_SECONDS_QUOTA:
+            yield f"{name} delivers starts {age} seconds late"
+        if json.loads(target.get("Input", "{}")) != {
+            "scheduled_time": "<aws.scheduler.scheduled-time>"
+        }:
+            yield f"{name}: duplicates of a start would be two runs"
+        if short(values["ScheduleExpression"]) != "rate(${ScheduleMinutes} minutes)":
+            yield f"{name} does not follow ScheduleMinutes"
+        if short(values.get("State")) != "ScheduleState":
+            yield f"{name} cannot be switched off"
+        if short(values.get("GroupName")) not in of_type(template, "Scheduler::ScheduleGroup"):
+            yield f"{name}: its metrics would be mixed with other tenants'"
+
+
+def machine_is_express_logged_and_traced(template: Json) -> Problems:
+    machine = properties(template, "BatchMachine")
+    logging = machine.get("LoggingConfiguration", {})
+    if machine.get("StateMachineType") != "EXPRESS":
+        yield "the machine is not an Express one"
+    if machine.get("TracingConfiguration", {}).get("Enabled") is not True:
+        yield "the machine is not traced"
+    if logging.get("IncludeExecutionData") is not False:
+        yield "users' data would be logged"
+    if short(logging.get("Level")) != "WorkflowLogLevel":
+        yield "the machine's log level cannot be chosen"
+    group = properties(template, "StateMachineLogGroup").get("LogGroupName", "")
+    if not short(group).startswith("/aws/vendedlogs/states/"):
+        yield "the machine's log group takes room in the account's resource policy"
+
+
+def machine_gets_what_its_definition_names(template: Json) -> Problems:
+    definition = (ROOT / "statemachine" / "batch.asl.json").read_text()
+    named = set(re.findall(r"\$\{(\w+)\}", definition))
+    given = set(properties(template, "BatchMachine").get("DefinitionSubstitutions", {}))
+    for name in sorted(named - given):
+        yield f"nothing is put in the place of ${{{name}}}"
+    for name in sorted(given - named):
+        yield f"the definition does not name ${{{name}}}"
+
+
+def functions_end_before_their_states(template: Json) -> Problems:
+    definition = json.loads((ROOT / "statemachine" / "batch.asl.json").read_text())
+    for state in _tasks(definition):
+        name = re.sub(r"\W", "", state["Arguments"]["FunctionName"])
+        seconds = properties(template, name)["Timeout"]
+        if not seconds < state["TimeoutSeconds"] <= seconds + 10:
+            yield f"{name} has {seconds} seconds, its state {state['TimeoutSeconds']}"
+        if state["TimeoutSeconds"] >= limits.RUN_SECONDS:
+            yield f"{name} may take longer than a run"
+
+
+def _tasks(machine: Json) -> Iterator[Json]:
+    for state in machine["States"].values():
+        if state["Type"] == "Task":
+            yield state
+        elif state["Type"] == "Map":
+            yield from _tasks(state["ItemProcessor"])
+
+
+def mapping_is_bounded(template: Json) -> Problems:
+    """Lambda's defaults retry a bad record until the stream drops it, and hold up all behind it."""
+    (mapping,) = of_type(template, "Lambda::EventSourceMapping").values()
+    values = mapping["Properties"]
+    if not 0 < values.get("MaximumRetryAttempts", -1) <= 50:
+        yield "the mapping retries without end"
+    if not 60 <= values.get("MaximumRecordAgeInSeconds", -1) <= 24 * 3600:
+        yield "the mapping retries what is too old, or gives up too early"
+    wanted = {
+        "BisectBatchOnFunctionError": True,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "StartingPosition": "TRIM_HORIZON",
+        "MetricsConfig": {"Metrics": ["EventCount"]},
+        "DestinationConfig": {
+            "OnFailure": {"Destination": {"Fn::GetAtt": ["PayloadBucket", "Arn"]}}
+        },
+        "BatchSize": {"Ref": "WriteBatchSize"},
+    }
+    for key, value in wanted.items():
+        if values.get(key) != value:
+            yield f"the mapping's {key} is {values.get(key)}"
+    for key in ("MaximumBatchingWindowInSeconds", "ParallelizationFactor"):
+        if key not in values:
+            yield f"the mapping's {key} is left to Lambda"
+
+
+def bucket_is_closed(template: Json) -> Problems:
+    values = properties(template, "PayloadBucket")
+    block = values.get("PublicAccessBlockConfiguration", {})
+    if len(block) != 4 or not all(value is True for value in block.values()):
+        yield "the bucket could be made public"
+    if values.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
+        yield "objects could belong to others"
+    if "BucketEncryption" not in values:
+        yield "the bucket's encryption is left to the account"
+    kept = {
+        rule.get("Prefix"): rule.get("ExpirationInDays")
+        for rule in values.get("LifecycleConfiguration", {}).get("Rules", [])
+        if rule.get("Status") == "Enabled"
+    }
+    if kept != {"runs/": 3, "quarantine/": 30, "aws/lambda/": 30, None: None}:
+        yield f"objects are kept for {kept}"
+
+
+def bucket_takes_tls_only(template: Json) -> Problems:
+    denied: Json = {}
+    for policy in of_type(template, "S3::BucketPolicy").values():
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            if statement["Effect"] != "Deny" or statement["Principal"] != "*":
+                yield f"{statement['Sid']} does not deny"
+            resources = [short(resource) for resource in statement["Resource"]]
+            if resources != ["PayloadBucket.Arn", "${PayloadBucket.Arn}/*"]:
+                yield f"{statement['Sid']} leaves out the bucket or its objects"
+            denied |= statement["Condition"]
+    if denied.get("Bool") != {"aws:SecureTransport": "false"}:
+        yield "plain http is not denied"
+    if denied.get("NumericLessThan") != {"s3:TlsVersion": "1.2"}:
+        yield "old TLS is not denied"
+
+
+def stream_is_encrypted_and_kept(template: Json) -> Problems:
+    values = properties(template, "RowStream")
+    if values.get("StreamEncryption", {}).get("EncryptionType") != "KMS":
+        yield "the stream is not encrypted"
+    if short(values.get("RetentionPeriodHours")) != "StreamRetentionHours":
+        yield "the stream keeps records for a day only"
+
+
+def what_holds_data_says_what_becomes_of_it(template: Json) -> Problems:
+    for kind in ("S3::Bucket", "Kinesis::Stream", "SQS::Queue", "Logs::LogGroup"):
+        for name, resource in of_type(template, kind).items():
+            for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+                if policy not in resource:
+                    yield f"{name} has no {policy}"
+    bucket = template["Resources"]["PayloadBucket"]
+    if "Retain" not in bucket["DeletionPolicy"] + bucket["UpdateReplacePolicy"]:
+        yield "quarantined rows would be deleted with the stack"
+    if template["Resources"]["RowStream"]["UpdateReplacePolicy"] != "Retain":
+        yield "an update could drop what is on the stream"
+
+
+def only_functions_with_the_database_are_in_the_vpc(template: Json) -> Problems:
+    for name, (_, uses_database, _) in FUNCTIONS.items():
+        network = properties(template, name).get("VpcConfig")
+        policies = properties(template, name.replace("Function", "Role"))["ManagedPolicyArns"]
+        interfaces = {"Fn::If": ["UseVpc", {"Ref": "NetworkPolicy"}, NO_VALUE]}
+        if uses_database:
+            if not network or network["Fn::If"][0] != "UseVpc" or network["Fn::If"][2] != NO_VALUE:
+                yield f"{name} cannot be put into the VPC, or not kept out of it"
+            if interfaces not in policies:
+                yield f"{name} may not make its network interfaces, or always may"
+        elif network or any("NetworkPolicy" in str(policy) for policy in policies):
+            yield f"{name} would need a NAT to reach the API and the stream"
+
+
+def proxy_is_optional_and_safe(template: Json) -> Problems:
+    for name, resource in template["Resources"].items():
+        if "Proxy" in name and resource.get("Condition") != "CreateProxy":
+            yield f"{name} is made even where a database is given"
+    proxy = properties(template, "DatabaseProxy")
+    if proxy.get("RequireTLS") is not True:
+        yield "the proxy takes plain connections"
+    if [auth.get("IAMAuth") for auth in proxy["Auth"]] != ["REQUIRED"]:
+        yield "the proxy takes passwords"
+    pool = properties(template, "DatabaseProxyTargets")["ConnectionPoolConfigurationInfo"]
+    if pool.get("ConnectionBorrowTimeout", 120) > 5:
+        yield "functions would end before the proxy gives up"
+    if "innodb_lock_wait_timeout" not in pool.get("InitQuery", ""):
+        yield "a lock is waited for longer than a function lives"
+    for name, group in of_type(template, "EC2::SecurityGroup").items():
+        values = group["Properties"]
+        if not values.get("SecurityGroupEgress") or "Cidr" in str(values):
+            yield f"{name} is open further than to the functions and the database"
+
+
+def wide_functions_can_be_bounded(template: Json) -> Problems:
+    wanted = {"Fn::If": ["ReserveConcurrency", {"Ref": "ReservedConcurrency"}, NO_VALUE]}
+    for name in ("CallApiFunction", "ProcessUsersFunction"):
+        if properties(template, name).get("ReservedConcurrentExecutions") != wanted:
+            yield f"{name} could take the whole account's concurrency"
+
+
+def roles_are_for_one_service_of_this_account(template: Json) -> Problems:
+    for name, role in of_type(template, "IAM::Role").items():
+        (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        service = statement["Principal"].get("Service")
+        # Lambda assumes a function's role only for functions that were allowed to pass it.
+        wanted = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+        if service != "lambda.amazonaws.com" and statement.get("Condition") != wanted:
+            yield f"{name}: {service} may assume it for another account"
+        for policy in role["Properties"].get("ManagedPolicyArns", []):
+            if "arn:" in str(policy):
+                yield f"{name} has a policy that AWS may change"
+
+
+def outputs_are_those_that_others_read(template: Json) -> Problems:
+    wanted = {"StateMachineArn", "StreamName", "PayloadBucketName", "MigrateFunctionName"}
+    wanted |= {"StateMachineConsole", "ErrorsConsole", "ScheduleDeadLetterQueueUrl"}
+    wanted |= {"DatabaseEndpoint", *of_type(template, "Logs::LogGroup")}
+    outputs: dict[str, Any] = template["Outputs"]
+    for name in sorted(wanted ^ set(outputs)):
+        yield f"the output {name} is missing, or new"
+    for name, output in outputs.items():
+        if not output.get("Description"):
+            yield f"the output {name} is not explained"
