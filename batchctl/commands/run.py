@@ -34,6 +34,7 @@ from batchctl.run.prices import Prices
 from batchctl.run.progress import LiveDisplay, PlainDisplay
 from batchctl.run.report import RunReport
 from batchctl.run.summary import summary
+from batchctl.run.verdict import LEFT_TO_ANOTHER
 from batchctl.stacks import Stack, find_stack
 from sampleapi.admin import SampleApiAdmin
 
@@ -259,7 +260,10 @@ def perform(target: Target, wish: Wish, *, goes_on: bool = True) -> RunReport:
             markup=False,
         )
         raise typer.Exit(130) from None
-    path = target.reports / f"{run_id}.json"
+    # An execution that left the run to another one leaves that one's report alone, too.
+    status = ended.verdict.status
+    suffix = f".{status.lower()}" if status in LEFT_TO_ANOTHER.values() else ""
+    path = target.reports / f"{run_id}{suffix}.json"
     report = account(
         ended,
         collector,

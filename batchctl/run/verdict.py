@@ -10,7 +10,8 @@ from typing import Any, Final
 from batch_core.outcomes import Outcome
 from batchctl.run.costs import ExpressBill
 
-_ENDED_WITHOUT_RUNNING: Final = {"duplicate": "DUPLICATE", "skipped": "SKIPPED"}
+# What an execution decided that found the run taken, and the status that makes.
+LEFT_TO_ANOTHER: Final = {"duplicate": "DUPLICATE", "skipped": "SKIPPED"}
 _REASON_CHARS: Final = 600
 
 
@@ -89,7 +90,7 @@ def verdict_of(execution: Execution, *, listed: int | None) -> Verdict:
     told = _object(execution.output if execution.status == "SUCCEEDED" else execution.cause)
     if "outcomes" in told:
         outcomes = {outcome.value: int(told["outcomes"][outcome.value]) for outcome in Outcome}
-        other = _ENDED_WITHOUT_RUNNING.get(str(told.get("status")))
+        other = LEFT_TO_ANOTHER.get(str(told.get("status")))
         return Verdict(
             status=other or execution.status,
             listed=int(told["listed"]),

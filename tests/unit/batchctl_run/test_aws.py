@@ -1,0 +1,172 @@
+"""Reaching a stack: what is asked of AWS or the local cloud, and what the answers become."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.stub import Stubber
+
+from batchctl.aws import StackAccess, aws_client_factory
+from batchctl.errors import BatchctlError
+from batchctl.run.costs import ExpressBill
+from batchctl.stacks import Stack
+
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Batch"
+EXECUTION = "arn:aws:states:us-east-1:123456789012:express:Batch:name:0f0f"
+STARTED = datetime(2026, 1, 31, 10, 20, tzinfo=UTC)
+STACK = Stack(
+    "acme",
+    "CREATE_COMPLETE",
+    {"StateMachineArn": MACHINE, "CallApiLogGroup": "/aws/lambda/acme/call_api"},
+    {"TenantId": "acme"},
+)
+ANSWER = {
+    "executionArn": EXECUTION,
+    "startDate": STARTED,
+    "stopDate": STARTED + timedelta(seconds=4.2),
+    "status": "SUCCEEDED",
+    "input": "{}",
+    "output": '{"status":"completed"}',
+}
+
+
+class Clients:
+    """Stubbed clients, and what each was made with."""
+
+    def __init__(self) -> None:
+        self._session = boto3.Session("AKIA", "secret", region_name="us-east-1")
+        self._clients = {name: self._session.client(name) for name in ("logs", "stepfunctions")}
+        self.stubs = {name: Stubber(client) for name, client in self._clients.items()}
+        for stub in self.stubs.values():
+            stub.activate()
+        self.config: dict[str, dict[str, Any]] = {}
+
+    def __call__(self, service: str, **config: Any) -> Any:
+        self.config[service] = config
+        return self._clients[service]
+
+    def will_run(self, **answer: Any) -> None:
+        self.stubs["stepfunctions"].add_response(
+            "start_sync_execution",
+            ANSWER | answer,
+            {"stateMachineArn": MACHINE, "input": json.dumps({"group_size": 1})},
+        )
+
+
+def test_the_bill_and_the_time_are_those_aws_tells() -> None:
+    clients = Clients()
+    details = {"billedMemoryUsedInMB": 64, "billedDurationInMilliseconds": 4_200}
+    clients.will_run(billingDetails=details)
+    execution = StackAccess(clients, STACK).execute({"group_size": 1})
+    assert execution.bill == ExpressBill(4_200, 64, "measured")
+    assert execution.wall_s == pytest.approx(4.2)
+    assert execution.arn == EXECUTION
+    assert list(execution.state_bytes) == [2, 22]
+
+
+def test_an_execution_is_asked_for_once_and_waited_for_longer_than_it_may_take() -> None:
+    clients = Clients()
+    clients.will_run()
+    StackAccess(clients, STACK).execute({"group_size": 1})
+    config = clients.config["stepfunctions"]
+    assert config["read_timeout"] > 300
+    assert config["retries"] == {"total_max_attempts": 1}
+    assert config["inject_host_prefix"] is True
+
+
+def test_the_local_clouds_history_is_measured() -> None:
+    clients = Clients()
+    clients.will_run()
+    pages: list[dict[str, Any]] = [
+        {
+            "events": [
+                {
+                    "id": 1,
+                    "timestamp": STARTED,
+                    "type": "TaskStateEntered",
+                    "stateEnteredEventDetails": {"name": "List Users", "input": "x" * 700},
+                }
+            ],
+            "nextToken": "more",
+        },
+        {
+            "events": [
+                {
+                    "id": 2,
+                    "timestamp": STARTED,
+                    "type": "TaskScheduled",
+                    "taskScheduledEventDetails": {
+                        "resourceType": "lambda",
+                        "resource": "invoke",
+                        "region": "us-east-1",
+                        "parameters": "ü" * 450,
+                    },
+                }
+            ]
+        },
+    ]
+    for page in pages:
+        clients.stubs["stepfunctions"].add_response("get_execution_history", page)
+    execution = StackAccess(clients, STACK, local=True).execute({"group_size": 1})
+    assert list(execution.state_bytes) == [2, 22, 700, 900]
+    assert clients.config["stepfunctions"]["inject_host_prefix"] is False
+
+
+def test_a_failed_execution_keeps_its_error_and_cause() -> None:
+    clients = Clients()
+    clients.will_run(status="FAILED", error="Batch.RunFailed", cause="{}")
+    execution = StackAccess(clients, STACK).execute({"group_size": 1})
+    assert (execution.status, execution.error, execution.cause) == (
+        "FAILED",
+        "Batch.RunFailed",
+        "{}",
+    )
+
+
+def test_an_execution_that_is_refused_names_the_stack() -> None:
+    clients = Clients()
+    clients.stubs["stepfunctions"].add_client_error(
+        "start_sync_execution", "AccessDeniedException", "not for you"
+    )
+    with pytest.raises(BatchctlError, match=r"stack acme could not be run.*not for you"):
+        StackAccess(clients, STACK).execute({})
+
+
+def test_events_are_read_from_the_states_log_group() -> None:
+    clients = Clients()
+    clients.stubs["logs"].add_response(
+        "filter_log_events",
+        {"events": [{"eventId": "1", "timestamp": 5, "message": "line"}]},
+        {
+            "logGroupName": "/aws/lambda/acme/call_api",
+            "startTime": 3,
+            "filterPattern": '"acme-1"',
+            "limit": 10_000,
+        },
+    )
+    found = list(StackAccess(clients, STACK).events("Call API", since_ms=3, containing="acme-1"))
+    assert [(event.timestamp_ms, event.text) for event in found] == [(5, "line")]
+
+
+def test_logs_that_may_not_be_read_name_their_group() -> None:
+    clients = Clients()
+    clients.stubs["logs"].add_client_error("filter_log_events", "AccessDeniedException", "no")
+    with pytest.raises(BatchctlError, match="/aws/lambda/acme/call_api cannot be read"):
+        list(StackAccess(clients, STACK).events("Call API", since_ms=0, containing="acme-1"))
+
+
+def test_a_stack_of_another_template_is_named_as_such() -> None:
+    with pytest.raises(BatchctlError, match="no output WriteRowsLogGroup"):
+        list(StackAccess(Clients(), STACK).events("Write Rows", since_ms=0, containing="acme-1"))
+
+
+def test_a_client_takes_the_config_it_is_made_with() -> None:
+    session = boto3.Session("AKIA", "secret", region_name="us-east-1")
+    client = aws_client_factory(session)("stepfunctions", read_timeout=320)
+    config: Config = client.meta.config
+    assert config.read_timeout == 320  # type: ignore[attr-defined]  # absent from the stubs
