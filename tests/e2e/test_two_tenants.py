@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 from batchctl.local.cloud import LocalCloud
+from batchctl.local.processes import wait_for
 from sampleapi.admin import SampleApiAdmin
 from tests.e2e.conftest import Terminal, finished, result_of
 from tests.support.activity_table import expected_rows, stored_rows, versions
@@ -29,19 +32,54 @@ def test_both_tenants_run_at_once_and_store_what_their_own_api_served(
         assert stored_rows(cloud, tenant) == expected_rows(cloud, tenant, users)
 
 
-def test_each_tenant_has_a_schedule_of_its_own_that_starts_its_own_machine(
-    cloud: LocalCloud,
+def test_each_tenants_schedule_starts_its_own_machine_and_nobody_elses(
+    cloud: LocalCloud, terminal: Terminal, api: SampleApiAdmin
 ) -> None:
+    terminal.type("seed", "--tenant", "acme", "--users", "30")
+    machines = {tenant: cloud.stack(tenant).state_machine_arn for tenant in ("acme", "globex")}
+    schedules = {found["Target"]["Arn"]: found for found in all_schedules(cloud)}
+    assert set(machines.values()) <= set(schedules)
+    due = schedules[machines["acme"]]
+    before = {tenant: runs(cloud, tenant) for tenant in machines}
+
+    # Due at once instead of in ten minutes; everything else as deployed, its input included.
+    kept = ("Name", "GroupName", "FlexibleTimeWindow", "Target")
+    cloud.client("scheduler").update_schedule(
+        **{name: due[name] for name in kept},
+        State="ENABLED",
+        ScheduleExpression="at(2026-01-01T00:00:00)",
+    )
+
+    assert wait_for(lambda: "completed" in started(cloud, "acme", before).values(), deadline_s=60)
+    ((run_id, _),) = started(cloud, "acme", before).items()
+    # The emulator leaves the schedule's context attribute as it is: the slot is the period's.
+    assert re.fullmatch(r"acme-\d{8}T\d{2}\d0{3}Z", run_id)
+    assert api.stats()["requests"] == 30
+    assert started(cloud, "globex", before) == {}
+
+
+def all_schedules(cloud: LocalCloud) -> list[dict[str, Any]]:
     scheduler = cloud.client("scheduler")
-
-    targets = {
-        scheduler.get_schedule(Name=schedule["Name"], GroupName=schedule["GroupName"])["Target"][
-            "Arn"
-        ]
+    return [
+        scheduler.get_schedule(Name=schedule["Name"], GroupName=schedule["GroupName"])
         for schedule in scheduler.list_schedules()["Schedules"]
-    }
+    ]
 
-    assert {cloud.stack(tenant).state_machine_arn for tenant in ("acme", "globex")} <= targets
+
+def runs(cloud: LocalCloud, tenant: str) -> dict[str, str]:
+    """The status of every run in the tenant's ledger."""
+    with cloud.database(tenant) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT run_id, status FROM batch_run")
+        return dict(cursor)
+
+
+def started(cloud: LocalCloud, tenant: str, before: dict[str, dict[str, str]]) -> dict[str, str]:
+    """The runs that were not there before."""
+    return {
+        run_id: status
+        for run_id, status in runs(cloud, tenant).items()
+        if run_id not in before[tenant]
+    }
 
 
 def test_unchanged_users_are_asked_conditionally_and_nothing_is_written(
