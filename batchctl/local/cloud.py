@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from batchctl.errors import BatchctlError
-from batchctl.local import mariadb, processes, sam
+from batchctl.local import emulator, mariadb, processes, sam
 from batchctl.local.home import default_home, exclusive, read_json, write_json
 from batchctl.local.mariadb import MariaDb
 from batchctl.local.processes import ProcessId
@@ -188,6 +188,7 @@ class LocalCloud:
                 parameters=wanted,
             )
             stack = self.stack(tenant)
+            emulator.mend(self.client, stack)
             self._migrate(stack)
             self._remember_deployments({**deployments, tenant: fingerprint})
             return stack

@@ -129,7 +129,6 @@ class MariaDb:
             self._command(programs),
             env=_server_environment(),
             log=self.log,
-            cwd=self.datadir,
         )
         processes.wait_for(
             lambda: self.answers() or not process.alive(), deadline_s=_START_DEADLINE_S

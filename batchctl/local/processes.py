@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MARKER: Final = "BATCHCTL_PROCESS"
 
-# A parent must reap its children, and a Popen dropped while its child lives warns: keep them.
-_children: Final[dict[int, subprocess.Popen[bytes]]] = {}
+# Servers started here, which this process, while it lives, must reap when they end.
+_children: Final[set[int]] = set()
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,8 @@ class ProcessId:
 
 def identify(pid: int) -> ProcessId | None:
     """Return the identity of a live process, or None when there is none (or it is a zombie)."""
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        del _children[pid]
+    if pid in _children and os.waitpid(pid, os.WNOHANG) != (0, 0):
+        _children.discard(pid)
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -60,12 +59,31 @@ def spawn(
     *,
     env: Mapping[str, str],
     log: Path,
-    cwd: Path,
 ) -> ProcessId:
-    """Start a process in a session of its own, marked as `role` of the cloud at `home`."""
-    child = _popen(home, role, command, env=env, log=log, cwd=cwd)
-    _children[child.pid] = child
-    identity = identify(child.pid)
+    """Start a server in a session of its own, marked as `role` of the cloud at `home`.
+
+    It outlives this process. Raises BatchctlError when it cannot be started.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    # Not a Popen, which insists on the end of its child.
+    try:
+        pid = os.posix_spawnp(
+            command[0],
+            tuple(command),
+            {**env, MARKER: _marker(home, role)},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, append, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+            setsigdef=[signal.SIGPIPE],  # Python ignores it; a server may not expect that
+        )
+    except OSError as error:
+        raise _cannot_start(command, error) from error
+    _children.add(pid)
+    identity = identify(pid)
     if identity is None:
         raise BatchctlError(f"{role} ended as soon as it was started.{tail(log)}")
     return identity
@@ -84,29 +102,11 @@ def run(
 
     It is marked like a server: should this command be killed, `down` ends what it was running.
     """
-    log.unlink(missing_ok=True)
-    with _popen(home, role, command, env=env, log=log, cwd=cwd) as child:
-        try:
-            return child.wait()
-        except BaseException:
-            stop(home, role)
-            raise
-
-
-def _popen(
-    home: Path,
-    role: str,
-    command: Sequence[str | Path],
-    *,
-    env: Mapping[str, str],
-    log: Path,
-    cwd: Path,
-) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         try:
-            return subprocess.Popen(
-                list(command),
+            child = subprocess.Popen(
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -115,9 +115,17 @@ def _popen(
                 start_new_session=True,
             )
         except OSError as error:
-            raise BatchctlError(
-                f"{command[0]} cannot be started ({error.strerror}). Run: make setup"
-            ) from error
+            raise _cannot_start(command, error) from error
+    with child:
+        try:
+            return child.wait()
+        except BaseException:
+            stop(home, role)
+            raise
+
+
+def _cannot_start(command: Sequence[str | Path], error: OSError) -> BatchctlError:
+    return BatchctlError(f"{command[0]} cannot be started ({error.strerror}). Run: make setup")
 
 
 def find(home: Path, role: str | None = None) -> list[ProcessId]:

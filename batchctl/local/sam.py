@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shlex
@@ -11,6 +12,8 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import yaml
 
 from batchctl.errors import BatchctlError
 from batchctl.local import processes
@@ -71,9 +74,10 @@ def deploy(
     options += ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
     if CONFIG.exists():
         options += ["--config-file", str(CONFIG), "--config-env", "local"]
-    # Every parameter is given: sam keeps an old value of one that is not, whatever its new default.
-    overrides = [f"{name}={shlex.quote(value)}" for name, value in sorted(parameters.items())]
-    options += ["--parameter-overrides", *overrides]
+    # Every parameter is given: one that is not keeps its value of the last deployment, whatever its
+    # default says now.
+    whole = _defaults(template) | dict(parameters)
+    options += ["--parameter-overrides", *(_override(*pair) for pair in sorted(whole.items()))]
     _sam(home, "deploy", options, environment(home, endpoint))
 
 
@@ -128,6 +132,21 @@ def fingerprint(template: Path) -> str:
         digest.update(f"\0{file.relative_to(template.parent)}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _defaults(template: Path) -> dict[str, str]:
+    # A built template is plain YAML: sam writes the short forms, such as !Ref, in full.
+    declared = yaml.safe_load(template.read_text()).get("Parameters", {})
+    defaults = {name: given["Default"] for name, given in declared.items() if "Default" in given}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)  # true, not Python's True
+        for name, value in defaults.items()
+    }
+
+
+def _override(name: str, value: str) -> str:
+    escaped = value.replace('"', r"\"")
+    return f'{name}="{escaped}"'
 
 
 def _source_files(template: Path) -> Iterator[Path]:

@@ -70,7 +70,7 @@ class HttpServer:
         self.stop()
         self._choose_port()
         process = processes.spawn(
-            self.home, self.role, self.command(), env=self.environment(), log=self.log, cwd=CHECKOUT
+            self.home, self.role, self.command(), env=self.environment(), log=self.log
         )
         self.identity = process
         processes.wait_for(
@@ -79,8 +79,9 @@ class HttpServer:
         if not self.answers():
             self.stop()
             raise BatchctlError(
-                f"{self.title[0].upper()}{self.title[1:]} did not answer at {self.url}{self.health_path} within "
-                f"{_START_DEADLINE_S:.0f} seconds.{processes.tail(self.log)}"
+                f"{self.title[0].upper()}{self.title[1:]} did not answer at "
+                f"{self.url}{self.health_path} within {_START_DEADLINE_S:.0f} seconds."
+                f"{processes.tail(self.log)}"
             )
 
     def stop(self) -> None:

@@ -31,20 +31,9 @@ Transform: AWS::Serverless-2016-10-31
 Parameters:
   TenantId: {Type: String}
   Architecture: {Type: String, Default: arm64}
-  ScheduleState: {Type: String}
-  ApiBaseUrl: {Type: String}
-  ApiAllowPrivateAddresses: {Type: String}
-  ApiConcurrency: {Type: String}
-  ChunkConcurrency: {Type: String}
-  ChunkSize: {Type: String}
-  GroupConcurrency: {Type: String}
-  UsersPerInvocation: {Type: String}
-  DatabaseEndpoint: {Type: String}
-  DatabasePort: {Type: String}
+  ChunkSize: {Type: String, Default: "1000"}
   DatabaseName: {Type: String}
-  DatabaseUser: {Type: String}
   DatabaseSecretArn: {Type: String}
-  DatabaseCaFile: {Type: String}
 Resources:
   MigrateLogGroup:
     Type: AWS::Logs::LogGroup

@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def spawn(home: Path, code: str, role: str = "worker") -> ProcessId:
     log = home / f"{role}.log"
     process = processes.spawn(
-        home, role, [sys.executable, "-c", code], env=dict(os.environ), log=log, cwd=home
+        home, role, [sys.executable, "-c", code], env=dict(os.environ), log=log
     )
     assert processes.wait_for(lambda: "ready" in log.read_text(), deadline_s=20)
     return process
