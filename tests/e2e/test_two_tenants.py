@@ -151,6 +151,17 @@ def test_one_users_trouble_is_one_users_outcome(
     assert stored_rows(cloud, "acme") == expected_rows(cloud, "acme", 100)
 
 
+def test_a_tenant_whose_mapping_was_changed_under_it_goes_on_storing(
+    cloud: LocalCloud, terminal: Terminal
+) -> None:
+    cloud.deploy("globex", parameters={"WriteBatchSize": "7"})
+    SampleApiAdmin(cloud.sample_api_url, "globex").touch("u-000003")
+
+    result = terminal.run("--tenant", "globex", "--users", "10")
+
+    assert result["outcomes"]["stored"] == 1
+
+
 def test_the_same_run_started_again_is_a_duplicate_and_calls_nobody(
     terminal: Terminal, api: SampleApiAdmin
 ) -> None:
