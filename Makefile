@@ -5,7 +5,7 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock build up down clean
+.PHONY: help setup demo test check docs lock build up down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +30,9 @@ up: setup ## start the local cloud and deploy the tenant `demo` on it
 
 down: setup ## stop the local cloud
 	@$(BIN)/batchctl down
+
+docs: setup ## write docs/parameters.md from the template
+	@$(BIN)/python scripts/parameters.py
 
 lock: setup ## write the hashed locks anew; UPGRADE=1 takes the newest versions
 	@$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)
