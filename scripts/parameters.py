@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "parameters.md"
 
 HEAD = """# Parameters
 
-Every parameter of `template.yaml`, as the console groups them. `make docs` writes this page from it.
+Every parameter of `template.yaml`, as the console groups them; written by `make docs`.
 """
 
 
