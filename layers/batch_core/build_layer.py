@@ -24,19 +24,19 @@ ARCHITECTURES: Final = ("x86_64", "aarch64")
 PLATFORMS: Final = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
 
 # Type stubs and sources of the extension modules, which are of no use at run time.
-UNUSED_SUFFIXES: Final = frozenset({".pyi", ".typed", ".pyx", ".pxd", ".pxi", ".c", ".h", ".hash"})
+UNUSED_SUFFIXES: Final = frozenset({".pyi", ".typed", ".pyx", ".pxd", ".pxi", ".c", ".h"})
 # Metadata, programs and tests; then parts that no function imports, more than half of all files.
 # None of the packages asks importlib.metadata for itself when it is imported.
 UNUSED: Final = (
     "*.dist-info",
     "bin",
     "*-stubs",
-    "aiohttp/.hash",
     "aiohttp/pytest_plugin.py",
     "aiohttp/test_utils.py",
     "multidict/_testcapi.*",
     "aws_lambda_powertools/event_handler",
     "aws_lambda_powertools/utilities/[!_j]*",
+    "aws_xray_sdk/ext",
 )
 
 

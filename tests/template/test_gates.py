@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.template.translation import ROOT, TEMPLATE
 
+SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:database-AbCdEf"
 GATES = {
     # Both: each finds what the other one lets through.
     "sam validate": ["sam", "validate", "--template-file"],
@@ -45,6 +47,44 @@ def test_a_gate_lets_the_template_through(name: str, tmp_path: Path) -> None:
     assert passed.returncode == 0, passed.stdout + passed.stderr
 
 
+def test_cfn_lint_needs_no_exception_once_every_parameter_is_given(tmp_path: Path) -> None:
+    """The template excuses checks that try empty defaults; with real values nothing is excused."""
+    values = {
+        "ApiSecretArn": SECRET,
+        "DatabaseEndpoint": "db.example.com",
+        "DatabaseSecretArn": SECRET,
+        "DatabaseProxySecretArn": SECRET,
+        "DatabaseClusterIdentifier": "users",
+        "DatabaseInstanceIdentifier": "users",
+        "DatabaseSecurityGroupId": "sg-0123456789abcdef0",
+        "SecretsKeyArn": "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d",
+        "SecurityGroupIds": "sg-0123456789abcdef0",
+        "SubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
+        "VpcId": "vpc-0123456789abcdef0",
+    }
+    text = TEMPLATE.read_text()
+    for name, value in values.items():
+        text, given = re.subn(
+            rf'(\n  {name}:\n(?:    .*\n)*?    Default: )""', rf"\g<1>{value}", text
+        )
+        assert given == 1, name
+    text, removed = re.subn(r"\n      ignore_checks: .*", "\n      ignore_checks: []", text)
+    assert removed == 1
+    template = tmp_path / "template.yaml"
+    template.write_text(text)
+    link_folders(tmp_path)
+
+    passed = gate("cfn-lint", template, tmp_path)
+
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+
+
+def link_folders(folder: Path) -> None:
+    """The template names its folders relative to itself."""
+    for name in ("functions", "layers", "statemachine"):
+        (folder / name).symlink_to(ROOT / name)
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
@@ -58,8 +98,6 @@ def test_a_gate_stops_a_bad_template(name: str, good: str, bad: str, tmp_path: P
     assert good in text
     template = tmp_path / "template.yaml"
     template.write_text(text.replace(good, bad))
-    # The template names its folders relative to itself.
-    for folder in ("functions", "layers", "statemachine"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
+    link_folders(tmp_path)
 
     assert gate(name, template, tmp_path).returncode != 0
