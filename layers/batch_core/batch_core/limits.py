@@ -38,10 +38,6 @@ CHUNKS_PER_RUN: Final = 100
 # its whole chunk.
 USER_BYTES: Final = 4 * KIB
 
-# --- Lambda ---------------------------------------------------------------------------------
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-INVOKE_BYTES_QUOTA: Final = 6 * KIB * KIB
-
 # --- Kinesis --------------------------------------------------------------------------------
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
 PUT_RECORDS_QUOTA: Final = 500
@@ -62,8 +58,6 @@ ROW_BYTES: Final = 15_000
 
 # --- The outside API ------------------------------------------------------------------------
 API_BODY_BYTES: Final = 256 * KIB
-API_JSON_DEPTH: Final = 200
 
 # --- Words that end up in states and logs ---------------------------------------------------
 ERROR_NAME_CHARS: Final = 100
-ERROR_CAUSE_CHARS: Final = 300
