@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from hashlib import sha256
 from itertools import batched
 from typing import Any
 
 from batch_core import chunks
 from batch_core.chunks import Chunk
 from batch_core.errors import ConfigurationError, DatabaseError, JobError
+from batch_core.failures import Failures
 from batch_core.job import User
 from batch_core.limits import (
     CHUNKS_PER_RUN,
@@ -86,7 +86,7 @@ class UserLister:
 
     def _list(self, run: Run) -> dict[str, Any]:
         settings = self.settings
-        accepted = Accepted(self.users.users(self.query))
+        accepted = Accepted(self.users.users(self.query), Failures(settings.tenant_id))
         pointers: list[Chunk] = []
         for users in batched(accepted, chunk_size_of(settings, run.group_size), strict=False):
             if len(pointers) == CHUNKS_PER_RUN:
@@ -97,7 +97,8 @@ class UserLister:
             pointers.append(self._put(run, len(pointers), users))
         self.ledger.listed(run.id, accepted.listed, groups=[chunk.groups for chunk in pointers])
         run = replace(run, requests_per_second=share(settings, pointers))
-        tally = Tally.of([Outcome.REJECTED] * accepted.rejected)
+        accepted.failures.log()
+        tally = accepted.failures.tally
         logger.info("listed", listed=accepted.listed, chunks=len(pointers), rejected=tally.rejected)
         return answer("process", run, listed=accepted.listed, tally=tally, pointers=pointers)
 
@@ -109,12 +110,12 @@ class UserLister:
 
 
 class Accepted:
-    """The users that can be processed, as JSON; counts them and those that cannot."""
+    """The users that can be processed, as JSON; counts all, and gathers those that cannot."""
 
-    def __init__(self, users: Iterator[User]) -> None:
+    def __init__(self, users: Iterator[User], failures: Failures) -> None:
         self._users = users
+        self.failures = failures
         self.listed = 0
-        self.rejected = 0
 
     def __iter__(self) -> Iterator[bytes]:
         for user in self._users:
@@ -124,8 +125,7 @@ class Accepted:
             try:
                 yield checked(user)
             except ValueError as error:
-                self.rejected += 1
-                logger.warning("user rejected", user=hashed(user["user_id"]), reason=str(error))
+                self.failures.add(Outcome.REJECTED, str(error), user["user_id"])
 
 
 def checked(user: User) -> bytes:
@@ -146,11 +146,6 @@ def checked(user: User) -> bytes:
     if len(text) > USER_BYTES:
         raise ValueError(f"it takes {len(text)} bytes of JSON; {USER_BYTES} are allowed")
     return text
-
-
-def hashed(user_id: object) -> str:
-    """A stand-in for a user's id in logs: the same for the same user, and nothing else."""
-    return sha256(str(user_id).encode()).hexdigest()[:12]
 
 
 def group_size_of(event: Mapping[str, Any], settings: ListUsersSettings) -> int:

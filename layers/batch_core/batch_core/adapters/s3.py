@@ -28,8 +28,8 @@ CONFIG: Final = Config(
 # botocore repeats a request that failed, but not one whose body broke off while it was read.
 _READS: Final = 3
 
-# S3 answers 403 for a missing object to a role that may not list the bucket, as ours may not.
-_MISSING: Final = {"NoSuchKey", "404", "AccessDenied", "403"}
+# A 403 is not among them: whoever reads may also list, so S3 tells "missing" from "forbidden".
+_MISSING: Final = {"NoSuchKey", "404"}
 _ALTERED: Final = {"PreconditionFailed", "412", "InvalidRange", "416"}
 
 
