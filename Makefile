@@ -5,7 +5,7 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs lock build up down clean
+.PHONY: help setup demo test faults check docs lock build up down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,6 +18,9 @@ demo: setup ## run the whole batch once on a local cloud, for 1,000 users
 
 test: setup ## run the whole test suite
 	@$(BIN)/python -m pytest
+
+faults: setup ## try every fault and print what became of the users
+	@$(BIN)/python -m pytest -p tests.support.fault_table tests/faults
 
 check: setup ## run the linters, the type checker and the template's gates
 	@$(BIN)/python scripts/check.py

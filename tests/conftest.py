@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.support.mariadb"]
+pytest_plugins = ["tests.support.mariadb", "tests.support.terminal"]

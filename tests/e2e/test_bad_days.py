@@ -13,7 +13,7 @@ import pytest
 
 from batchctl.local import processes
 from batchctl.local.cloud import LocalCloud
-from tests.e2e.conftest import Terminal
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture

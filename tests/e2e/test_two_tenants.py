@@ -10,8 +10,8 @@ from typing import Any
 from batchctl.local.cloud import LocalCloud
 from batchctl.local.processes import wait_for
 from sampleapi.admin import SampleApiAdmin
-from tests.e2e.conftest import Terminal, finished, result_of
 from tests.support.activity_table import expected_rows, stored_rows, versions
+from tests.support.terminal import Terminal, finished, result_of
 
 
 def test_both_tenants_run_at_once_and_store_what_their_own_api_served(
