@@ -92,7 +92,15 @@ def pack(users: Sequence[bytes], group_size: int) -> tuple[bytes, int, int]:
     return b"".join(group.ljust(stride) for group in groups), ceil(len(users) / group_size), stride
 
 
-def unpack(body: bytes, *, expected: int) -> list[User]:
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A user of a group, with the failures in a row that earlier runs count."""
+
+    user: User
+    failures: int = 0
+
+
+def unpack(body: bytes, *, expected: int) -> list[Listed]:
     """Read the users of one group.
 
     Raises
@@ -106,9 +114,9 @@ def unpack(body: bytes, *, expected: int) -> list[User]:
         raise PayloadAlteredError(f"a group's slice is not a list of users: {error}") from error
     if not isinstance(users, list) or len(users) != expected:
         raise PayloadAlteredError(f"a group's slice does not hold the {expected} users listed")
-    return users
+    return [Listed(*entry) if isinstance(entry, list) else Listed(entry) for entry in users]
 
 
-def serialise(user: User) -> bytes:
-    """Write one user as it lies in a chunk."""
-    return dump_json(user)
+def serialise(user: User, failures: int = 0) -> bytes:
+    """Write one user as it lies in a chunk: nearly all have no failures, so these are left out."""
+    return dump_json([user, failures] if failures else user)

@@ -24,6 +24,8 @@ EXPRESS_SECONDS_QUOTA: Final = 300
 RUN_SECONDS: Final = 285
 # Of these, what Finish Run may need to see the last rows arrive; groups must have ended before.
 FINISH_SECONDS: Final = 60
+# What listing, cold starts and putting the last rows on the stream take of the groups' time.
+LISTING_SECONDS: Final = 25
 # "Up to 40 concurrent iterations" of an inline Map; above it is best effort.
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-map-process-modes.html
 MAP_CONCURRENCY_QUOTA: Final = 40
@@ -37,6 +39,11 @@ CHUNKS_PER_RUN: Final = 100
 # One user as listed, in JSON. A chunk's slices share one stride, so one huge user would inflate
 # its whole chunk.
 USER_BYTES: Final = 4 * KIB
+
+# The longest `user_id` that the ledger can remember, the column's width.
+USER_ID_CHARS: Final = 255
+# A run that finds the API failing asks about so many users at most, to see whether it is back.
+PROBE_USERS: Final = 100
 
 # --- Kinesis --------------------------------------------------------------------------------
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html

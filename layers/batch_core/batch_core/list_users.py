@@ -2,41 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from itertools import batched
-from typing import Any
+from typing import Any, Final
 
-from batch_core import chunks
+from batch_core import chunks, meter
+from batch_core.admission import Admission, plan
 from batch_core.chunks import Chunk
-from batch_core.errors import ConfigurationError, DatabaseError, JobError
+from batch_core.errors import ConfigurationError, DatabaseError, TransientDatabaseError
 from batch_core.failures import Failures
-from batch_core.job import User
-from batch_core.limits import (
-    CHUNKS_PER_RUN,
-    FINISH_SECONDS,
-    GROUPS_PER_CHUNK,
-    RUN_SECONDS,
-    USER_BYTES,
-)
+from batch_core.limits import FINISH_SECONDS, LISTING_SECONDS, RUN_SECONDS
 from batch_core.observability import logger
-from batch_core.outcomes import Outcome, Tally
-from batch_core.ports import PayloadStore, RunLedger, UserSource
-from batch_core.run import Run, instant, slot_of
+from batch_core.outcomes import Tally
+from batch_core.ports import (
+    Ending,
+    HeldBack,
+    LastRun,
+    Lease,
+    Listing,
+    PayloadStore,
+    RunLedger,
+    UserSource,
+)
+from batch_core.run import Run, Slot, instant, slot_of
 from batch_core.settings import ListUsersSettings
+from batch_core.user_state import BackOff
 
 # Groups that were running when the machine stopped itself may put a last record on the stream.
-LEASE_MARGIN_SECONDS = 10
+LEASE_MARGIN_SECONDS: Final = 10
+# A connection that is lost between two rows costs the whole listing; chunks are overwritten.
+LISTINGS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What an execution was started with.
+
+    Parameters
+    ----------
+    slot
+        The run it stands for.
+    started
+        When the execution began.
+    owner
+        The execution's name.
+    group_size
+        Users per invocation.
+    everyone
+        Whether users that failed are asked for although they are not due, and whether the run goes
+        all the way although the API failed for everyone in the last one.
+    late
+        Whether it was delivered too late to be of use.
+    """
+
+    slot: Slot
+    started: datetime
+    owner: str
+    group_size: int
+    everyone: bool
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)
 class UserLister:
-    """What listing needs, made once per execution environment."""
+    """What listing needs, made once per execution environment.
+
+    Parameters
+    ----------
+    query
+        The job's users query.
+    code
+        Names the code that works, for the ledger.
+    """
 
     settings: ListUsersSettings
     query: str
+    code: str
     users: UserSource
     ledger: RunLedger
     store: PayloadStore
@@ -47,60 +91,104 @@ class UserLister:
         Raises
         ------
         ConfigurationError
-            When the input is wrong, or there are more users than one run takes.
+            When the input is wrong.
         JobError, SchemaError
             When the users query does not fit the tables or yields no `user_id`.
         """
-        started_at = str(event["started_at"])
-        slot = slot_of(
-            self.settings.tenant_id,
-            event.get("scheduled_time"),
-            started_at,
-            timedelta(minutes=self.settings.schedule_minutes),
-        )
-        started = instant("started_at", started_at).timestamp()
+        start = read_start(event, self.settings)
         run = Run(
-            id=slot.run_id,
-            version=slot.version,
+            id=start.slot.run_id,
+            version=start.slot.version,
             fence=0,
-            group_size=group_size_of(event, self.settings),
+            group_size=start.group_size,
             requests_per_second=self.settings.api_requests_per_second,
-            ends_at=started + RUN_SECONDS - FINISH_SECONDS,
+            ends_at=start.started.timestamp() + RUN_SECONDS - FINISH_SECONDS,
         )
         logger.append_keys(run_id=run.id)
+        if start.late:
+            return self._not_listed("late", run)
         lease = self.ledger.open(
-            slot, owner=str(event["execution"]), seconds=RUN_SECONDS + LEASE_MARGIN_SECONDS
+            start.slot,
+            owner=start.owner,
+            seconds=RUN_SECONDS + LEASE_MARGIN_SECONDS,
+            code=self.code,
         )
         if not lease.granted:
-            logger.info("not listed", decision=lease.reason)
-            return answer(lease.reason, run, listed=0, tally=Tally(), pointers=[])
+            return self._not_listed(lease.reason, run)
+        run = replace(run, fence=lease.fence)
         try:
-            return self._list(replace(run, fence=lease.fence))
+            return self._list_again_if_need_be(run, lease, everyone=start.everyone)
         except Exception as error:
             # Nothing was started, so the lease need not bar the next run until it expires. The
             # error that counts is the first one.
             with suppress(DatabaseError):
                 reason = f"List Users: {type(error).__name__}: {error}"
-                self.ledger.close(run.id, status="failed", tally=Tally(), reason=reason)
+                self.ledger.close(run, Ending(status="failed", tally=Tally(), reason=reason))
             raise
 
-    def _list(self, run: Run) -> dict[str, Any]:
+    def _not_listed(self, decision: str, run: Run) -> dict[str, Any]:
+        logger.info("not listed", decision=decision)
+        return answer(decision, run, listed=0, tally=Tally(), pointers=[])
+
+    def _list_again_if_need_be(self, run: Run, lease: Lease, *, everyone: bool) -> dict[str, Any]:
+        for attempt in range(1, LISTINGS + 1):
+            try:
+                return self._list(run, lease, everyone=everyone)
+            except TransientDatabaseError:
+                if attempt == LISTINGS:
+                    raise
+                meter.count("listings_again")
+        raise AssertionError("LISTINGS must be at least 1")
+
+    def _list(self, run: Run, lease: Lease, *, everyone: bool) -> dict[str, Any]:
         settings = self.settings
-        accepted = Accepted(self.users.users(self.query), Failures(settings.tenant_id))
-        pointers: list[Chunk] = []
-        for users in batched(accepted, chunk_size_of(settings, run.group_size), strict=False):
-            if len(pointers) == CHUNKS_PER_RUN:
-                raise ConfigurationError(
-                    f"the users query yields more than the {accepted.listed - len(users)} users "
-                    f"that {CHUNKS_PER_RUN} chunks hold; raise ChunkSize or UsersPerInvocation"
-                )
-            pointers.append(self._put(run, len(pointers), users))
-        self.ledger.listed(run.id, accepted.listed, groups=[chunk.groups for chunk in pointers])
+        last = lease.last
+        if last is not None and everyone:
+            last = LastRun(last.user_ms, stopped=False)
+        seconds = RUN_SECONDS - FINISH_SECONDS - LISTING_SECONDS
+        planned = plan(settings, group_size=run.group_size, last=last, seconds=seconds)
+        admission = Admission(
+            version=run.version,
+            limit=planned.users,
+            back_off=None if everyone else back_off_of(settings),
+            failures=Failures(settings.tenant_id),
+        )
+        candidates = self.users.users(self.query, start=lease.start)
+        pointers = [
+            self._put(run, n, users)
+            for n, users in enumerate(
+                batched(admission(candidates), planned.chunk_size, strict=False)
+            )
+        ]
+        held_back = admission.held_back
+        self.ledger.listed(
+            run,
+            Listing(
+                listed=admission.listed,
+                groups=[chunk.groups for chunk in pointers],
+                held_back=held_back,
+                next_user=admission.next_user,
+            ),
+        )
         run = replace(run, requests_per_second=share(settings, pointers))
-        accepted.failures.log()
-        tally = accepted.failures.tally
-        logger.info("listed", listed=accepted.listed, chunks=len(pointers), rejected=tally.rejected)
-        return answer("process", run, listed=accepted.listed, tally=tally, pointers=pointers)
+        admission.failures.log()
+        tally = admission.failures.tally
+        logger.info(
+            "listed",
+            listed=admission.listed,
+            chunks=len(pointers),
+            rejected=tally.rejected,
+            skipped=tally.skipped,
+            **asdict(held_back),
+        )
+        return answer(
+            "process",
+            run,
+            listed=admission.listed,
+            tally=tally,
+            pointers=pointers,
+            held_back=held_back,
+        )
 
     def _put(self, run: Run, n: int, users: Sequence[bytes]) -> Chunk:
         body, groups, stride = chunks.pack(users, run.group_size)
@@ -109,67 +197,69 @@ class UserLister:
         return replace(chunk, etag=self.store.put(chunk.key(run), body, metadata=metadata))
 
 
-class Accepted:
-    """The users that can be processed, as JSON; counts all, and gathers those that cannot."""
-
-    def __init__(self, users: Iterator[User], failures: Failures) -> None:
-        self._users = users
-        self.failures = failures
-        self.listed = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for user in self._users:
-            if "user_id" not in user:
-                raise JobError("the job's users query yields no column user_id; name one so")
-            self.listed += 1
-            try:
-                yield checked(user)
-            except ValueError as error:
-                self.failures.add(Outcome.REJECTED, str(error), user["user_id"])
-
-
-def checked(user: User) -> bytes:
-    """Write a user as JSON.
-
-    Raises
-    ------
-    ValueError
-        When that is impossible, larger than `limits.USER_BYTES`, or the user has no id; the text
-        holds nothing of the user.
-    """
-    if user["user_id"] is None:
-        raise ValueError("its user_id is NULL")
-    try:
-        text = chunks.serialise(user)
-    except TypeError as error:
-        raise ValueError(f"a column has no JSON form: {error}") from error
-    if len(text) > USER_BYTES:
-        raise ValueError(f"it takes {len(text)} bytes of JSON; {USER_BYTES} are allowed")
-    return text
-
-
-def group_size_of(event: Mapping[str, Any], settings: ListUsersSettings) -> int:
-    """Users per invocation: the execution's input, or else the stack's parameter.
+def read_start(event: Mapping[str, Any], settings: ListUsersSettings) -> Start:
+    """Read what the execution was started with.
 
     Raises
     ------
     ConfigurationError
-        When the input is not a whole number from 1 to 1000.
+        Naming the field that is wrong.
     """
-    size = event.get("group_size")
-    if size is None:
-        return settings.users_per_invocation
-    if type(size) is not int or not 1 <= size <= 1000:
-        raise ConfigurationError(
-            f"group_size in the execution's input is {size!r}; give a whole number from 1 to 1000"
-        )
-    return size
+    started_at = str(event["started_at"])
+    started = instant("started_at", started_at)
+    period = timedelta(minutes=settings.schedule_minutes)
+    slot = slot_of(settings.tenant_id, event.get("scheduled_time"), started_at, period)
+    patience = number_of(event, "max_age_minutes", least=1, most=1440)
+    return Start(
+        slot=slot,
+        started=started,
+        owner=str(event["execution"]),
+        group_size=number_of(event, "group_size", least=1, most=1000)
+        or settings.users_per_invocation,
+        everyone=flag_of(event, "everyone"),
+        late=patience is not None and started - slot.at > timedelta(minutes=patience),
+    )
 
 
-def chunk_size_of(settings: ListUsersSettings, group_size: int) -> int:
-    """Users per chunk: whole groups, as many as a Map may iterate over, and at least one."""
-    most = min(settings.chunk_size, GROUPS_PER_CHUNK * group_size)
-    return max(most // group_size, 1) * group_size
+def number_of(event: Mapping[str, Any], field: str, *, least: int, most: int) -> int | None:
+    """Read a number of the execution's input that may be left out.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is not a whole number in the range.
+    """
+    value = event.get(field)
+    if value is None or (type(value) is int and least <= value <= most):
+        return value
+    raise ConfigurationError(
+        f"{field} in the execution's input is {value!r}; give a whole number from {least} to {most}"
+    )
+
+
+def flag_of(event: Mapping[str, Any], field: str) -> bool:
+    """Read a flag of the execution's input that may be left out.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is neither true nor false.
+    """
+    value = event.get(field)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise ConfigurationError(
+        f"{field} in the execution's input is {value!r}; give true or false, or leave it out"
+    )
+
+
+def back_off_of(settings: ListUsersSettings) -> BackOff:
+    """The tenant's way with users that fail."""
+    return BackOff(
+        period=timedelta(minutes=settings.schedule_minutes),
+        quarantine_after=settings.quarantine_after,
+        quarantine=timedelta(hours=settings.quarantine_hours),
+    )
 
 
 def share(settings: ListUsersSettings, pointers: Sequence[Chunk]) -> float:
@@ -181,8 +271,17 @@ def share(settings: ListUsersSettings, pointers: Sequence[Chunk]) -> float:
     return settings.api_requests_per_second / at_once
 
 
+_NOBODY: Final = HeldBack()
+
+
 def answer(
-    decision: str, run: Run, *, listed: int, tally: Tally, pointers: Sequence[Chunk]
+    decision: str,
+    run: Run,
+    *,
+    listed: int,
+    tally: Tally,
+    pointers: Iterable[Chunk],
+    held_back: HeldBack = _NOBODY,
 ) -> dict[str, Any]:
     """What the state hands on."""
     return {
@@ -190,5 +289,6 @@ def answer(
         "run": run.to_json(),
         "listed": listed,
         "tally": tally.to_json(),
+        "held_back": asdict(held_back),
         "chunks": [chunk.to_json() for chunk in pointers],
     }

@@ -13,7 +13,7 @@ from typing import Protocol
 from batch_core.job import Request, Response, Table, User
 from batch_core.outcomes import Outcome, Tally
 from batch_core.records import Record
-from batch_core.run import Slot
+from batch_core.run import Run, Slot
 
 
 class PayloadStore(Protocol):
@@ -77,21 +77,116 @@ class ApiClient(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A row of the users query, with what earlier runs say about the user.
+
+    `failed_at` is the version of the run in which the last of the `failures` in a row happened.
+    """
+
+    user: User
+    failures: int = 0
+    failed_at: int = 0
+
+
 class UserSource(Protocol):
     """The users query."""
 
-    def users(self, query: str) -> Iterator[User]:
-        """Stream the rows of the query with flat memory."""
+    def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
+        """Stream the rows of the query with flat memory, ordered by `user_id`.
+
+        Those from `start` on come first, those before it behind them.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
+class LastRun:
+    """What the last run that called the API found.
+
+    Parameters
+    ----------
+    user_ms
+        Milliseconds of a group's time that a user took on average; None if that is not known.
+    stopped
+        Whether the API failed for everyone.
+    """
+
+    user_ms: float | None
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to process a slot, or the reason why not."""
+    """The right to process a slot, or the reason why not.
+
+    Parameters
+    ----------
+    reason
+        "duplicate" or "skipped", when it is not granted.
+    start
+        The user to begin with; None is the first.
+    last
+        None when there was no run before.
+    """
 
     granted: bool
     fence: int = 0
-    reason: str = ""  # "duplicate" or "skipped", with `granted` false
+    reason: str = ""
+    start: int | str | None = None
+    last: LastRun | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Listed users that the run does not ask for, on purpose."""
+
+    backing_off: int = 0
+    quarantined: int = 0
+    carried_over: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a run listed.
+
+    Parameters
+    ----------
+    listed
+        All users of the query.
+    groups
+        Groups per chunk.
+    next_user
+        The first of those carried over to the next run, if any.
+    """
+
+    listed: int
+    groups: Sequence[int]
+    held_back: HeldBack
+    next_user: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended.
+
+    Parameters
+    ----------
+    called, api_ms
+        Users whose calls were made, and the milliseconds that their groups took all together.
+    stopped
+        Users who lost their turn because the API failed for everyone.
+    late_user
+        The first whose turn never came, if there is one: the next run begins with it.
+    """
+
+    status: str
+    tally: Tally
+    reason: str
+    called: int = 0
+    api_ms: int = 0
+    stopped: int = 0
+    late_user: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +200,8 @@ class Written:
 class RunLedger(Protocol):
     """The run's account in the database."""
 
-    def open(self, slot: Slot, *, owner: str, seconds: int) -> Lease:
-        """Take the lease for a slot for `seconds`.
+    def open(self, slot: Slot, *, owner: str, seconds: int, code: str) -> Lease:
+        """Take the lease for a slot for `seconds`, noting which code works.
 
         The owner is the execution: the same execution asking again (a retry) gets it again with a
         higher fence. A slot that was opened by another execution is a "duplicate"; a slot while
@@ -114,20 +209,24 @@ class RunLedger(Protocol):
         """
         ...
 
-    def listed(self, run_id: str, listed: int, *, groups: Sequence[int]) -> None:
-        """Record how many users were listed, and how many groups each chunk has."""
+    def listed(self, run: Run, listing: Listing) -> None:
+        """Record what was listed, unless the run's lease was given again in the meantime."""
         ...
 
     def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
         """Sum the records written so far, leaving out these (chunk, group) pairs."""
         ...
 
-    def silent_groups(self, run_id: str) -> list[tuple[int, int]]:
-        """Name the (chunk, group) pairs of a run of which no record was written."""
+    def groups_written(self, run_id: str) -> set[tuple[int, int]]:
+        """Name the (chunk, group) pairs of a run of which a record was written."""
         ...
 
-    def close(self, run_id: str, *, status: str, tally: Tally, reason: str) -> None:
-        """Write the run's end and give the lease back, if the run still has it."""
+    def close(self, run: Run, ending: Ending) -> None:
+        """Write the run's end; if it still has the lease, give that back.
+
+        The next run begins with the late user, or else with the first who was carried over. A run
+        that listed nobody leaves the beginning where it was.
+        """
         ...
 
     def forget(self, *, keep_days: int) -> None:

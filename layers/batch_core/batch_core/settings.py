@@ -76,7 +76,7 @@ class DatabaseSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class ListUsersSettings(DatabaseSettings):
-    """For `list_users`; the period is in minutes."""
+    """For `list_users`; `quarantine_after` counts failures of a user in a row."""
 
     payload_bucket: str
     schedule_minutes: int
@@ -85,6 +85,8 @@ class ListUsersSettings(DatabaseSettings):
     chunk_concurrency: int
     group_concurrency: int
     api_requests_per_second: float
+    quarantine_after: int
+    quarantine_hours: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class WriteRowsSettings(DatabaseSettings):
 class FinishRunSettings(DatabaseSettings):
     """For `finish_run`; shares in percent of the users listed."""
 
+    payload_bucket: str
     max_rejected_percent: float
     max_retry_later_percent: float
     ledger_retention_days: int

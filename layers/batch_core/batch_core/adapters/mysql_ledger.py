@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 from batch_core.codec import dump_json, parse_json
 from batch_core.errors import SchemaError
 from batch_core.outcomes import Tally
-from batch_core.ports import Lease, Written
+from batch_core.ports import LastRun, Lease, Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batch_core.adapters.mysql_connection import Database, Session
-    from batch_core.run import Slot
+    from batch_core.ports import Ending, Listing
+    from batch_core.run import Run, Slot
 
 # Pairs of numbers named in one statement; 12 bytes each at most.
 _PAIRS: Final = 500
@@ -33,7 +34,7 @@ class MySqlRunLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open(self, slot: Slot, *, owner: str, seconds: int) -> Lease:
+    def open(self, slot: Slot, *, owner: str, seconds: int, code: str) -> Lease:
         """Take the lease for a slot for `seconds`, or say why not.
 
         Raises
@@ -45,7 +46,7 @@ class MySqlRunLedger:
         def work(session: Session) -> Lease:
             # The lock on the one row makes everything below happen one execution at a time.
             lease = session.row(
-                "SELECT fence, run_id, expires_at > UTC_TIMESTAMP(3) FROM batch_lease"
+                "SELECT fence, run_id, expires_at > UTC_TIMESTAMP(3), next_user FROM batch_lease"
                 " WHERE id = 1 FOR UPDATE"
             )
             if lease is None:
@@ -64,21 +65,36 @@ class MySqlRunLedger:
                 (fence, slot.run_id, seconds),
             )
             session.execute(
-                "INSERT INTO batch_run (run_id, version, owner, fence, status, opened_at)"
-                " VALUES (%s, %s, %s, %s, 'running', UTC_TIMESTAMP(3))"
-                " ON DUPLICATE KEY UPDATE fence = VALUES(fence), status = 'running'",
-                (slot.run_id, slot.version, owner, fence),
+                "INSERT INTO batch_run (run_id, version, owner, code, fence, status, opened_at)"
+                " VALUES (%s, %s, %s, %s, %s, 'running', UTC_TIMESTAMP(3))"
+                " ON DUPLICATE KEY UPDATE code = VALUES(code), fence = VALUES(fence),"
+                " status = 'running'",
+                (slot.run_id, slot.version, owner, code, fence),
             )
-            return Lease(granted=True, fence=fence)
+            return Lease(
+                granted=True, fence=fence, start=_read_user(lease[3]), last=_last_run(session)
+            )
 
         return self._database.transact(work)
 
-    def listed(self, run_id: str, listed: int, *, groups: Sequence[int]) -> None:
-        """Record how many users were listed, and how many groups each chunk has."""
+    def listed(self, run: Run, listing: Listing) -> None:
+        """Record what was listed, unless the run's lease was given again in the meantime."""
+        held_back = listing.held_back
         self._database.ask(
             lambda session: session.execute(
-                "UPDATE batch_run SET listed = %s, chunks = %s WHERE run_id = %s",
-                (listed, dump_json(groups).decode(), run_id),
+                "UPDATE batch_run SET listed = %s, chunks = %s, backing_off = %s,"
+                " quarantined = %s, carried_over = %s, next_user = %s"
+                " WHERE run_id = %s AND fence = %s",
+                (
+                    listing.listed,
+                    dump_json(listing.groups).decode(),
+                    held_back.backing_off,
+                    held_back.quarantined,
+                    held_back.carried_over,
+                    _written_user(listing.next_user),
+                    run.id,
+                    run.fence,
+                ),
             )
         )
 
@@ -101,41 +117,40 @@ class MySqlRunLedger:
 
         return self._database.ask(work)
 
-    def silent_groups(self, run_id: str) -> list[tuple[int, int]]:
-        """Name the (chunk, group) pairs of a run of which no record was written."""
-
-        def work(session: Session) -> list[tuple[int, int]]:
-            run = session.row("SELECT chunks FROM batch_run WHERE run_id = %s", (run_id,))
-            if run is None or run[0] is None:
-                return []
-            heard = set(
-                session.rows(
+    def groups_written(self, run_id: str) -> set[tuple[int, int]]:
+        """Name the (chunk, group) pairs of a run of which a record was written."""
+        return set(
+            self._database.ask(
+                lambda session: session.rows(
                     "SELECT DISTINCT chunk, grp FROM batch_record WHERE run_id = %s", (run_id,)
                 )
             )
-            return [
-                (chunk, group)
-                for chunk, groups in enumerate(parse_json(run[0]))
-                for group in range(groups)
-                if (chunk, group) not in heard
-            ]
+        )
 
-        return self._database.ask(work)
-
-    def close(self, run_id: str, *, status: str, tally: Tally, reason: str) -> None:
-        """Write the run's end and give the lease back, if the run still has it."""
+    def close(self, run: Run, ending: Ending) -> None:
+        """Write the run's end; if it still has the lease, give that back."""
 
         def work(session: Session) -> None:
-            counts = ", ".join(f"{name} = %s" for name in tally.outcomes)
+            values: dict[str, object] = {
+                "status": ending.status,
+                "reason": ending.reason[:REASON_CHARS],
+                "called": ending.called,
+                "api_ms": ending.api_ms,
+                "stopped": ending.stopped,
+                **ending.tally.outcomes,
+            }
+            changes = ", ".join(f"{name} = %s" for name in values)
             session.execute(
-                "UPDATE batch_run SET status = %s, closed_at = UTC_TIMESTAMP(3), reason = %s, "  # noqa: S608
-                f"{counts} WHERE run_id = %s",
-                (status, reason[:REASON_CHARS], *tally.outcomes.values(), run_id),
+                f"UPDATE batch_run SET closed_at = UTC_TIMESTAMP(3), {changes} WHERE run_id = %s",  # noqa: S608
+                (*values.values(), run.id),
             )
             session.execute(
-                "UPDATE batch_lease SET expires_at = UTC_TIMESTAMP(3)"
-                " WHERE id = 1 AND run_id = %s AND expires_at > UTC_TIMESTAMP(3)",
-                (run_id,),
+                "UPDATE batch_lease AS l JOIN batch_run AS r USING (run_id) SET"
+                " l.expires_at = UTC_TIMESTAMP(3),"
+                " l.next_user = IF(r.listed IS NULL, l.next_user, COALESCE(%s, r.next_user))"
+                " WHERE l.id = 1 AND l.run_id = %s AND l.fence = %s"
+                " AND l.expires_at > UTC_TIMESTAMP(3)",
+                (_written_user(ending.late_user), run.id, run.fence),
             )
 
         self._database.transact(work)
@@ -154,6 +169,12 @@ class MySqlRunLedger:
                 )
                 if deleted < _FORGET_ROWS:
                     session.execute("DELETE FROM batch_run WHERE run_id = %s", (run_id,))
+            # Those who recovered, and those who are no longer listed.
+            session.execute(
+                "DELETE FROM batch_user"
+                " WHERE version < (UNIX_TIMESTAMP() - %s * 86400) * 1000 LIMIT %s",
+                (keep_days, _FORGET_ROWS),
+            )
 
         self._database.ask(work)
 
@@ -166,3 +187,24 @@ def _sum(session: Session, run_id: str, condition: str, values: Sequence[int]) -
     )
     assert row is not None
     return [int(value) for value in row]
+
+
+def _last_run(session: Session) -> LastRun | None:
+    row = session.row(
+        "SELECT api_ms / called, stopped > 0 FROM batch_run"
+        " WHERE closed_at IS NOT NULL AND (called > 0 OR stopped > 0)"
+        " ORDER BY opened_at DESC LIMIT 1"
+    )
+    if row is None:
+        return None
+    return LastRun(user_ms=None if row[0] is None else float(row[0]), stopped=bool(row[1]))
+
+
+def _written_user(user_id: int | str | None) -> str | None:
+    """As JSON, which tells a number from text; the users query compares it as what it is."""
+    return None if user_id is None else dump_json(user_id).decode()
+
+
+def _read_user(text: str | None) -> int | str | None:
+    user_id: int | str | None = None if text is None else parse_json(text)
+    return user_id

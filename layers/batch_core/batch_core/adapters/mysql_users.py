@@ -9,14 +9,25 @@ from pymysql.cursors import SSDictCursor
 from batch_core import meter
 from batch_core.adapters.mysql_errors import classify
 from batch_core.errors import TransientDatabaseError
+from batch_core.ports import Candidate
+from batch_core.upsert import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from batch_core.adapters.mysql_connection import Database
-    from batch_core.job import User
 
 _ROWS: Final = 1_000
+
+# The job's query, with what the ledger knows about each of its users. Keys are numbers in some
+# tables and text in others, so both sides are compared as text, exactly.
+_QUERY: Final = """
+SELECT listed.*, known.failures AS batch_failures, known.version AS batch_failed_at
+FROM ({query}) AS listed
+LEFT JOIN batch_user AS known ON known.user_id =
+  CAST(listed.user_id AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin
+WHERE {condition} ORDER BY listed.user_id
+"""
 
 
 class MySqlUserSource:
@@ -25,19 +36,37 @@ class MySqlUserSource:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def users(self, query: str) -> Iterator[User]:
-        """Stream the rows of the query. Until the last row is read, the connection is taken.
+    def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
+        """Stream the rows of the query, ordered, from `start` on and then those before it.
+
+        Until the last row is read, the connection is taken.
 
         Raises
         ------
         DatabaseError
             SchemaError when the query does not fit the tables.
         """
+        if start is None:
+            conditions = ["TRUE"]
+        else:
+            here = literal(start)
+            # NULL is before everything; whoever has no id is listed, and rejected there.
+            conditions = [
+                f"listed.user_id >= {here}",
+                f"listed.user_id < {here} OR listed.user_id IS NULL",
+            ]
+        plain = query.strip().removesuffix(";")
+        for condition in conditions:
+            yield from self._stream(_QUERY.format(query=plain, condition=condition))
+
+    def _stream(self, query: str) -> Iterator[Candidate]:
         cursor = self._start(query)
         complete = False
         try:
             while rows := cursor.fetchmany(_ROWS):
-                yield from rows
+                for row in rows:
+                    failures, failed_at = row.pop("batch_failures"), row.pop("batch_failed_at")
+                    yield Candidate(row, failures or 0, failed_at or 0)
             complete = True
         except Exception as error:
             raise classify(error) from error

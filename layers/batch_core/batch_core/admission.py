@@ -1,0 +1,171 @@
+"""Which of the listed users a run asks for, and why not the others.
+
+Everybody is listed and counted. Not asked are those who cannot be processed, those whose last
+attempts failed and who are not due yet, and those for whom five minutes do not suffice: they are
+carried over, and the next run begins with them, so that nobody starves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Final
+
+from batch_core import chunks
+from batch_core.errors import JobError
+from batch_core.failures import Failures
+from batch_core.job import User
+from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS, USER_BYTES
+from batch_core.outcomes import Outcome
+from batch_core.ports import Candidate, HeldBack, LastRun
+from batch_core.settings import ListUsersSettings
+from batch_core.user_state import BackOff, Standing, can_be_marked
+
+# Not all of the time is used: groups differ, and cold starts take theirs.
+_USED: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many users a run asks for, and how they are cut.
+
+    Parameters
+    ----------
+    users
+        At most so many; the others are carried over.
+    chunk_size
+        Users per chunk: whole groups.
+    """
+
+    users: int
+    chunk_size: int
+
+
+def plan(
+    settings: ListUsersSettings, *, group_size: int, last: LastRun | None, seconds: float
+) -> Plan:
+    """Work out what fits into a run.
+
+    Parameters
+    ----------
+    settings
+        The widths of the Maps, the size of a chunk, and the API's rate.
+    group_size
+        Users per invocation.
+    last
+        What the run before found. Without one, only the rate and the sizes bound this run.
+    seconds
+        What the groups have.
+    """
+    most = min(settings.chunk_size, GROUPS_PER_CHUNK * group_size)
+    chunk_size = max(most // group_size, 1) * group_size
+    users = CHUNKS_PER_RUN * chunk_size
+    if last is not None and last.stopped:
+        return Plan(min(users, PROBE_USERS), chunk_size)
+    if settings.api_requests_per_second:
+        users = min(users, int(settings.api_requests_per_second * seconds * _USED))
+    if last is not None and last.user_ms:
+        groups_at_once = settings.chunk_concurrency * settings.group_concurrency
+        users = min(users, int(groups_at_once * seconds * _USED * 1000 / last.user_ms))
+    users = max(users, group_size)
+    # A chunk has its own groups at once and no more: what just fits must use all of the lanes.
+    lane = ceil(users / settings.chunk_concurrency / group_size) * group_size
+    return Plan(users, min(chunk_size, lane))
+
+
+@dataclass(slots=True)
+class Admission:
+    """Goes through the candidates once; what it yields is asked for, the rest is counted.
+
+    Parameters
+    ----------
+    version
+        Of the run.
+    limit
+        How many users to admit.
+    back_off
+        When to ask again for users that failed; None asks for all of them.
+    failures
+        Takes down everybody who is not asked for.
+    """
+
+    version: int
+    limit: int
+    back_off: BackOff | None
+    failures: Failures
+    listed: int = 0
+    admitted: int = 0
+    next_user: int | str | None = None
+    _held_back: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, candidates: Iterable[Candidate]) -> Iterator[bytes]:
+        """Yield each admitted user as it lies in a chunk.
+
+        Raises
+        ------
+        JobError
+            When the users query yields no `user_id`.
+        """
+        for candidate in candidates:
+            if "user_id" not in candidate.user:
+                raise JobError("the job's users query yields no column user_id; name one so")
+            self.listed += 1
+            text = self._admitted(candidate)
+            if text is not None:
+                self.admitted += 1
+                yield text
+
+    @property
+    def held_back(self) -> HeldBack:
+        """Those not asked for on purpose."""
+        return HeldBack(**self._held_back)
+
+    def _admitted(self, candidate: Candidate) -> bytes | None:
+        user_id = candidate.user["user_id"]
+        try:
+            text = checked(candidate.user, candidate.failures)
+        except ValueError as error:
+            self.failures.add(Outcome.REJECTED, str(error), user_id)
+            return None
+        reason = self._reason_to_wait(candidate)
+        if reason is None:
+            return text
+        self._held_back[reason] += 1
+        self.failures.add(Outcome.SKIPPED, reason, user_id)
+        return None
+
+    def _reason_to_wait(self, candidate: Candidate) -> str | None:
+        if candidate.failures and self.back_off is not None:
+            standing = self.back_off.standing(
+                failures=candidate.failures, failed_at=candidate.failed_at, version=self.version
+            )
+            if standing is not Standing.DUE:
+                return standing.value
+        if self.admitted < self.limit:
+            return None
+        user_id = candidate.user["user_id"]
+        if self.next_user is None and can_be_marked(user_id):
+            self.next_user = user_id
+        return "carried_over"
+
+
+def checked(user: User, failures: int) -> bytes:
+    """Write a user as it lies in a chunk.
+
+    Raises
+    ------
+    ValueError
+        When that is impossible, larger than `limits.USER_BYTES`, or the user has no id; the text
+        holds nothing of the user.
+    """
+    if user["user_id"] is None:
+        raise ValueError("its user_id is NULL")
+    try:
+        text = chunks.serialise(user, failures)
+    except TypeError as error:
+        raise ValueError(f"a column has no JSON form: {error}") from error
+    if len(text) > USER_BYTES:
+        raise ValueError(f"it takes {len(text)} bytes of JSON; {USER_BYTES} are allowed")
+    return text

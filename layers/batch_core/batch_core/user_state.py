@@ -1,0 +1,122 @@
+"""What a run remembers about a user for the next ones: failures in a row, and when to ask again.
+
+A user that fails is tried again by the next run, then after ever longer breaks, and in the end once
+in a long while: one bad user costs next to nothing, and recovers by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from batch_core.limits import ERROR_NAME_CHARS, USER_ID_CHARS
+
+# SMALLINT in the ledger; nobody fails so often, since the breaks become long.
+_FAILURES_MAX: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What one run says about one user.
+
+    Parameters
+    ----------
+    user_id
+        The user.
+    failures
+        Failures in a row, this run's included; 0 says that the user has recovered.
+    error
+        The class of the last one, free of personal data.
+    """
+
+    user_id: int | str
+    failures: int
+    error: str = ""
+
+    def to_json(self) -> list[Any]:
+        return [self.user_id, self.failures, self.error]
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """Read a mark.
+
+        Raises
+        ------
+        ValueError
+            When it is none.
+        """
+        match value:
+            case [int() | str() as user_id, int(failures), str(error)] if failures >= 0:
+                return cls(user_id, failures, error)
+        raise ValueError("a mark is not [user_id, failures, error]")
+
+    @property
+    def values(self) -> tuple[str, int, str]:
+        """As the table `batch_user` takes them."""
+        return (
+            str(self.user_id),
+            min(self.failures, _FAILURES_MAX),
+            self.error[:ERROR_NAME_CHARS],
+        )
+
+
+def can_be_marked(user_id: object) -> bool:
+    """Whether the ledger can name a user; one it cannot name is simply asked every time."""
+    return type(user_id) in {int, str} and len(str(user_id)) <= USER_ID_CHARS
+
+
+class Standing(StrEnum):
+    """Whether a run asks for a user."""
+
+    DUE = "due"
+    BACKING_OFF = "backing_off"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """When a user that failed is asked again.
+
+    Parameters
+    ----------
+    period
+        From run to run.
+    quarantine_after
+        Failures in a row after which a user is asked once per `quarantine` only.
+    quarantine
+        How long that is.
+    """
+
+    period: timedelta
+    quarantine_after: int
+    quarantine: timedelta
+
+    def standing(self, *, failures: int, failed_at: int, version: int) -> Standing:
+        """Judge a user.
+
+        Parameters
+        ----------
+        failures
+            In a row.
+        failed_at
+            The version of the run in which the last one happened: milliseconds since 1970.
+        version
+            The version of the run that asks.
+        """
+        # Half a period in hand: a run may be started by hand, or a little early.
+        waited = timedelta(milliseconds=version - failed_at) + self.period / 2
+        if waited >= self._pause(failures):
+            return Standing.DUE
+        quarantined = failures >= self.quarantine_after
+        return Standing.QUARANTINED if quarantined else Standing.BACKING_OFF
+
+    def _pause(self, failures: int) -> timedelta:
+        """From the last failure to the next attempt: 0, 2, 4, 8 ... periods."""
+        if failures <= 1:
+            return timedelta()
+        if failures >= self.quarantine_after:
+            return self.quarantine
+        # The exponent is bounded since the result is.
+        return min(self.period * 2 ** min(failures - 1, 20), self.quarantine)
