@@ -143,6 +143,38 @@ def test_a_record_without_rows_is_entered_too(world: World) -> None:
     assert world.ledger.written(RUN) == Written(0, Tally())
 
 
+def test_the_rows_of_a_replayed_record_are_stored_and_its_runs_account_stays_closed(
+    world: World,
+) -> None:
+    world.people(1, 2)
+    world.rows.write(TABLE, [record(5, {1: "one", 2: "x" * 21}, group=3)])
+
+    world.rows.write(TABLE, [replace(record(5, {2: "two"}, group=3), replayed=True)])
+
+    assert world.notes() == {1: (5, "one"), 2: (5, "two")}
+    assert world.ledger.written(RUN) == Written(2, Tally(stored=1, rejected=1))
+
+
+def test_a_replayed_row_never_replaces_a_newer(world: World) -> None:
+    world.people(1)
+    world.rows.write(TABLE, [record(6, {1: "new"})])
+
+    assert world.rows.write(TABLE, [replace(record(5, {1: "old"}), replayed=True)]) == []
+    assert world.notes() == {1: (6, "new")}
+
+
+def test_a_record_and_what_is_replayed_of_it_do_not_count_as_one(world: World) -> None:
+    world.people(1, 2)
+    whole = record(5, {1: "one", 2: "x" * 21}, group=3)
+    replayed = replace(record(5, {2: "y" * 21}, group=3), replayed=True)
+
+    rejected = world.rows.write(TABLE, [whole, replayed])
+
+    assert len(rejected) == 2
+    assert world.notes() == {1: (5, "one")}
+    assert world.ledger.written(RUN) == Written(2, Tally(stored=1, rejected=1))
+
+
 deliveries = st.lists(
     st.tuples(
         st.integers(1, 5),  # version

@@ -191,15 +191,16 @@ class FakeRowStore(RowStore):
         self.writes.append(records)
         self.database.answer()
         rejected: list[RejectedRow] = []
-        unique = {(r.run_id, r.chunk, r.group, r.part): r for r in records}
-        for place, record in unique.items():
+        unique = {((r.run_id, r.chunk, r.group, r.part), r.replayed): r for r in records}
+        for (place, replayed), record in unique.items():
             outcomes = []
             for row in record.rows:
                 outcome, error = self._store(record, row)
                 outcomes.append(outcome)
                 if error:
                     rejected.append(RejectedRow(record, row, outcome, error))
-            self.database.records[place] = (len(outcomes), Tally.of(outcomes))
+            if not replayed:
+                self.database.records[place] = (len(outcomes), Tally.of(outcomes))
         return rejected
 
     def _store(self, record: Record, row: Sequence[object]) -> tuple[Outcome, str]:

@@ -52,6 +52,16 @@ def test_a_record_is_decoded_as_it_was_encoded(rows: list[tuple[Any, ...]]) -> N
     assert decode(encode(record(rows))) == record(rows)
 
 
+def test_a_replayed_record_is_decoded_as_replayed() -> None:
+    replayed = replace(record([(1, "one")]), replayed=True)
+    assert decode(encode(replayed)) == replayed
+
+
+@pytest.mark.parametrize("change", [{}, {"replayed": False}, {"replayed": None}, {"replayed": 1}])
+def test_a_record_that_does_not_say_it_is_replayed_is_not(change: dict[str, Any]) -> None:
+    assert not decode(compress(dump_json(FIELDS | change))).replayed
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 2**63), st.binary(max_size=300).map(bytes.hex)), max_size=60),
     st.integers(200, 3000),

@@ -250,6 +250,8 @@ class RowStore(Protocol):
     def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
         """Upsert the rows of these records and enter them in the ledger, in one transaction.
 
+        A replayed record is not entered: its run's account is closed.
+
         Raises
         ------
         TransientDatabaseError, SchemaError, AccessError

@@ -36,6 +36,8 @@ class Record:
         The names of the values in each row; the first is the table's key.
     rows
         The values.
+    replayed
+        Put back by a person after its run had closed: the run's account leaves it out.
     """
 
     tenant: str
@@ -48,6 +50,7 @@ class Record:
     part: int
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    replayed: bool = False
 
     @property
     def partition_key(self) -> str:
@@ -71,6 +74,7 @@ def encode(record: Record) -> bytes:
                 "part": record.part,
                 "columns": record.columns,
                 "rows": record.rows,
+                "replayed": record.replayed,
             }
         )
     )
@@ -103,6 +107,7 @@ def decode(data: bytes) -> Record:
             part=int(fields["part"]),
             columns=columns,
             rows=rows,
+            replayed=fields.get("replayed") is True,
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a record of this project: {error}") from error

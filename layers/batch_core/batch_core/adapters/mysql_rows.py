@@ -48,6 +48,8 @@ class MySqlRowStore:
     def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
         """Upsert the rows of these records and enter them in the ledger, in one transaction.
 
+        A replayed record is not entered: its run's account is closed.
+
         Returns
         -------
         The rows that cannot be stored, each with its error; they are entered too.
@@ -57,8 +59,8 @@ class MySqlRowStore:
         TransientDatabaseError, SchemaError, AccessError
             When nothing of it is stored, retries included.
         """
-        # A record that was delivered twice counts once.
-        unique = list({_name(record): record for record in records}.values())
+        # A record that was delivered twice counts once; what is replayed of it is another one.
+        unique = list({(_name(record), record.replayed): record for record in records}.values())
         lines, unwritable = _lines(table, unique)
 
         def work(session: Session) -> list[RejectedRow]:
@@ -134,9 +136,9 @@ def _write_newest(session: Session, table: Table, lines: Sequence[_Line]) -> lis
 
 
 def _enter(session: Session, records: Sequence[Record], rejected: Sequence[RejectedRow]) -> None:
-    lost = Counter((_name(row.record), row.outcome) for row in rejected)
+    lost = Counter((_name(row.record), row.outcome) for row in rejected if not row.record.replayed)
     entries = []
-    for record in sorted(records, key=_name):
+    for record in sorted((record for record in records if not record.replayed), key=_name):
         name, rows = _name(record), len(record.rows)
         refused, gone = lost[name, Outcome.REJECTED], lost[name, Outcome.GONE]
         entries.append(_LEDGER.row((*name, rows, rows - refused - gone, refused, gone)))
