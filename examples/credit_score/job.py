@@ -31,7 +31,6 @@ JOB = Job(
         SELECT customer_id AS user_id, customer_no, credential
         FROM customer
         WHERE closed_at IS NULL
-        ORDER BY customer_id
     """,
     table=Table("credit_score", columns=("score", "band", "reasons")),
     request=request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
@@ -12,12 +12,23 @@ from batch_core.finish_run import RunFinisher, metrics_of
 from batch_core.observability import observed, publish
 from batch_core.settings import FinishRunSettings
 
+if TYPE_CHECKING:
+    from batch_core.ports import PayloadStore
+
 
 @cache
 def finisher() -> RunFinisher:
     """Make what the environment keeps from one invocation to the next."""
     settings = FinishRunSettings.from_env()
-    return RunFinisher(settings, MySqlRunLedger(connect(settings)))
+    return RunFinisher(settings, MySqlRunLedger(connect(settings)), payloads)
+
+
+@cache
+def payloads() -> PayloadStore:
+    """Make the store of the chunks; hardly any run ever loads the AWS SDK for it."""
+    from batch_core.adapters.s3 import S3PayloadStore  # noqa: PLC0415
+
+    return S3PayloadStore(FinishRunSettings.from_env().payload_bucket)
 
 
 @observed("Finish Run")

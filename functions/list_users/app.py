@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import batch_core
+import job
+from batch_core.adapters.code import code_version
 from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.mysql_users import MySqlUserSource
@@ -12,8 +16,10 @@ from batch_core.adapters.s3 import S3PayloadStore
 from batch_core.list_users import UserLister
 from batch_core.observability import observed
 from batch_core.settings import ListUsersSettings
-from job import JOB
 
+# In a function all layers share one folder, so the job's files are named.
+JOB_FILE = Path(str(job.__file__))
+CODE = (Path(str(batch_core.__file__)).parent, JOB_FILE, JOB_FILE.with_name("schema"))
 # The users query may have to sort before it yields its first row.
 QUERY_SECONDS = 60
 
@@ -25,7 +31,8 @@ def lister() -> UserLister:
     database = connect(settings, read_seconds=QUERY_SECONDS)
     return UserLister(
         settings=settings,
-        query=JOB.users,
+        query=job.JOB.users,
+        code=code_version(CODE),
         users=MySqlUserSource(database),
         ledger=MySqlRunLedger(database),
         store=S3PayloadStore(settings.payload_bucket),

@@ -87,7 +87,6 @@ JOB = Job(
         SELECT u.user_id, u.account, a.etag
         FROM users AS u LEFT JOIN user_activity AS a ON a.user_id = u.user_id
         WHERE u.active = 1
-        ORDER BY u.user_id
     """,
     table=Table(
         "user_activity",

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ssl
 import threading
-import tracemalloc
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import pytest
 from batch_core import meter
 from batch_core.adapters import mysql_connection
 from batch_core.adapters.mysql_connection import Database, Session
-from batch_core.adapters.mysql_users import MySqlUserSource
 from batch_core.errors import (
     AccessError,
     ConfigurationError,
@@ -290,77 +286,3 @@ def test_the_connection_is_encrypted_and_its_session_is_as_the_server_made_it(
     assert status[1].startswith("TLSv1.")
     assert isinstance(table._tls, ssl.SSLContext)
     assert table._tls.verify_mode is ssl.CERT_REQUIRED
-
-
-MANY = "SELECT seq AS user_id, REPEAT('x', 500) AS text FROM seq_1_to_200000"
-
-
-def test_users_are_streamed_by_column_name(table: Database) -> None:
-    rows = MySqlUserSource(table).users("SELECT id AS user_id, n FROM t ORDER BY id")
-
-    assert [dict(row) for row in rows] == [{"user_id": 1, "n": 0}, {"user_id": 2, "n": 0}]
-
-
-def test_a_percent_sign_in_the_query_is_left_alone(table: Database) -> None:
-    rows = MySqlUserSource(table).users("SELECT id AS user_id FROM t WHERE 'a%s' LIKE 'a%'")
-
-    assert len(list(rows)) == 2
-
-
-def test_a_listing_that_is_given_up_leaves_no_query_behind(
-    database: Database, mariadb: MariaDbServer
-) -> None:
-    users = MySqlUserSource(database).users(MANY)
-    next(iter(users))
-    assert isinstance(users, Iterator)
-    users.close()  # type: ignore[attr-defined]
-
-    assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
-    assert open_transactions(mariadb) == 0
-
-
-def test_a_listing_that_was_read_to_its_end_keeps_the_connection(table: Database) -> None:
-    before = thread_of(table)
-    list(MySqlUserSource(table).users("SELECT id AS user_id FROM t"))
-
-    assert thread_of(table) == before
-
-
-def test_memory_does_not_grow_with_the_number_of_users(database: Database) -> None:
-    users = MySqlUserSource(database).users(MANY)
-    next(users)
-    tracemalloc.start()
-    try:
-        count = sum(1 for _ in islice(users, 20_000))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-        users.close()  # type: ignore[attr-defined]
-
-    assert count == 20_000
-    # 10 MB of rows were read.
-    assert peak < 3_000_000
-
-
-def test_a_query_that_does_not_fit_the_tables_is_a_schema_error(table: Database) -> None:
-    with pytest.raises(SchemaError, match="1054"):
-        list(MySqlUserSource(table).users("SELECT nothing FROM t"))
-
-
-def test_a_connection_that_was_lost_is_replaced_before_a_listing(
-    table: Database, mariadb: MariaDbServer
-) -> None:
-    kill(mariadb, table)
-
-    assert len(list(MySqlUserSource(table).users("SELECT id AS user_id FROM t"))) == 2
-
-
-def test_a_connection_that_is_lost_within_a_listing_fails_it(
-    database: Database, mariadb: MariaDbServer
-) -> None:
-    users = MySqlUserSource(database).users(MANY)
-    next(users)
-    kill(mariadb, database)
-
-    with pytest.raises(TransientDatabaseError):
-        list(users)

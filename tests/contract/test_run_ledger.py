@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
 
 from batch_core.outcomes import Tally
-from batch_core.ports import Lease, Written
+from batch_core.ports import Ending, HeldBack, LastRun, Lease, Listing, Written
 from batch_core.records import Record
-from batch_core.run import Slot
+from batch_core.run import Run, Slot
 from tests.support.world import TABLE, World
 
 TEN = Slot("demo", datetime(2026, 1, 31, 10, tzinfo=UTC))
 LATER = Slot("demo", TEN.at + timedelta(minutes=5))
+THIRD = Slot("demo", TEN.at + timedelta(minutes=10))
+
+
+def opened(world: World, slot: Slot, owner: str) -> Lease:
+    """Ask for the lease for five minutes."""
+    return world.ledger.open(slot, owner=owner, seconds=300, code="c0de")
+
+
+def run(fence: int, slot: Slot = TEN) -> Run:
+    """The run of a slot, under a lease."""
+    return Run(slot.run_id, slot.version, fence, 100, 0.0, 0.0)
+
+
+def listing(users: int, **changes: Any) -> Listing:
+    return replace(Listing(users, groups=[1], held_back=HeldBack()), **changes)
 
 
 def record(group: int, users: list[int], *, chunk: int = 0, part: int = 0) -> Record:
@@ -30,66 +49,65 @@ def record(group: int, users: list[int], *, chunk: int = 0, part: int = 0) -> Re
 
 
 def test_the_first_to_ask_gets_the_lease(world: World) -> None:
-    assert world.ledger.open(TEN, owner="a", seconds=300) == Lease(granted=True, fence=1)
+    assert opened(world, TEN, "a") == Lease(granted=True, fence=1)
 
 
 def test_the_same_execution_gets_it_again_with_a_higher_fence(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
+    opened(world, TEN, "a")
 
-    assert world.ledger.open(TEN, owner="a", seconds=300) == Lease(granted=True, fence=2)
+    assert opened(world, TEN, "a") == Lease(granted=True, fence=2)
 
 
 def test_another_execution_of_the_same_slot_is_a_duplicate(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
+    opened(world, TEN, "a")
 
-    assert world.ledger.open(TEN, owner="b", seconds=300) == Lease(False, reason="duplicate")
+    assert opened(world, TEN, "b") == Lease(False, reason="duplicate")
 
 
 def test_a_slot_that_was_opened_is_a_duplicate_for_ever(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
-    world.ledger.close(TEN.run_id, status="completed", tally=Tally(), reason="")
+    opened(world, TEN, "a")
+    world.ledger.close(run(1), Ending("completed", Tally(), ""))
     world.wait(900)
 
-    assert world.ledger.open(TEN, owner="b", seconds=300) == Lease(False, reason="duplicate")
+    assert opened(world, TEN, "b") == Lease(False, reason="duplicate")
 
 
 def test_a_slot_is_skipped_while_another_is_processed(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
+    opened(world, TEN, "a")
 
-    assert world.ledger.open(LATER, owner="b", seconds=300) == Lease(False, reason="skipped")
+    assert opened(world, LATER, "b") == Lease(False, reason="skipped")
 
 
 def test_a_skipped_slot_may_be_taken_once_the_other_has_ended(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
-    world.ledger.open(LATER, owner="b", seconds=300)
-    world.ledger.close(TEN.run_id, status="completed", tally=Tally(), reason="")
+    opened(world, TEN, "a")
+    opened(world, LATER, "b")
+    world.ledger.close(run(1), Ending("completed", Tally(), ""))
 
-    assert world.ledger.open(LATER, owner="c", seconds=300) == Lease(granted=True, fence=2)
+    assert opened(world, LATER, "c") == Lease(granted=True, fence=2)
 
 
 def test_an_expired_lease_is_taken_over(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
+    opened(world, TEN, "a")
     world.wait(301)
 
-    assert world.ledger.open(LATER, owner="b", seconds=300) == Lease(granted=True, fence=2)
+    assert opened(world, LATER, "b") == Lease(granted=True, fence=2)
 
 
 def test_who_lost_the_lease_does_not_get_it_back_by_asking_again(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
+    opened(world, TEN, "a")
     world.wait(301)
-    world.ledger.open(LATER, owner="b", seconds=300)
+    opened(world, LATER, "b")
 
-    assert world.ledger.open(TEN, owner="a", seconds=300) == Lease(False, reason="skipped")
+    assert opened(world, TEN, "a") == Lease(False, reason="skipped")
 
 
 def test_who_lost_the_lease_does_not_end_that_of_the_next(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
+    opened(world, TEN, "a")
     world.wait(301)
-    world.ledger.open(LATER, owner="b", seconds=300)
-    world.ledger.close(TEN.run_id, status="failed", tally=Tally(), reason="late")
+    opened(world, LATER, "b")
+    world.ledger.close(run(1), Ending("failed", Tally(), ""))
 
-    third = Slot("demo", LATER.at + timedelta(minutes=5))
-    assert world.ledger.open(third, owner="c", seconds=300) == Lease(False, reason="skipped")
+    assert opened(world, THIRD, "c") == Lease(False, reason="skipped")
 
 
 def test_records_are_summed_for_their_run_alone(world: World) -> None:
@@ -121,32 +139,104 @@ def test_thousands_of_groups_can_be_left_out(world: World) -> None:
     assert world.ledger.written(TEN.run_id, excluding=failed) == Written(1, Tally(stored=1))
 
 
-def test_groups_without_a_record_are_named(world: World) -> None:
+def test_groups_with_a_record_are_named(world: World) -> None:
     world.people(1, 2)
-    world.ledger.open(TEN, owner="a", seconds=300)
-    world.ledger.listed(TEN.run_id, 500, groups=[3, 2])
-    world.rows.write(TABLE, [record(1, [1]), record(0, [2], chunk=1)])
+    world.rows.write(TABLE, [record(1, [1]), record(1, [2], part=1), record(0, [2], chunk=1)])
 
-    assert world.ledger.silent_groups(TEN.run_id) == [(0, 0), (0, 2), (1, 1)]
+    assert world.ledger.groups_written(TEN.run_id) == {(0, 1), (1, 0)}
+    assert world.ledger.groups_written("unheard-of") == set()
 
 
-def test_a_run_that_never_listed_has_no_groups_to_name(world: World) -> None:
-    world.ledger.open(TEN, owner="a", seconds=300)
+@pytest.mark.parametrize("user", [4711, "4711", "o'neill"])
+def test_the_next_run_begins_with_the_first_user_carried_over(
+    world: World, user: int | str
+) -> None:
+    opened(world, TEN, "a")
+    world.ledger.listed(run(1), listing(500, next_user=user))
+    assert opened(world, TEN, "a").start is None
+    world.ledger.listed(run(2), listing(500, next_user=user))
 
-    assert world.ledger.silent_groups(TEN.run_id) == []
-    assert world.ledger.silent_groups("unheard-of") == []
+    world.ledger.close(run(2), Ending("completed", Tally(), ""))
+
+    assert opened(world, LATER, "b").start == user
+
+
+def test_a_user_whose_turn_never_came_is_first_in_the_next_run(world: World) -> None:
+    opened(world, TEN, "a")
+    world.ledger.listed(run(1), listing(500, next_user=900))
+
+    world.ledger.close(run(1), Ending("failed", Tally(), "", late_user=42))
+
+    assert opened(world, LATER, "b").start == 42
+
+
+def test_the_beginning_moves_back_to_the_first_user_when_all_had_their_turn(world: World) -> None:
+    opened(world, TEN, "a")
+    world.ledger.listed(run(1), listing(500, next_user=900))
+    world.ledger.close(run(1), Ending("completed", Tally(), ""))
+    opened(world, LATER, "b")
+    world.ledger.listed(run(2, LATER), listing(500))
+
+    world.ledger.close(run(2, LATER), Ending("completed", Tally(), ""))
+
+    assert opened(world, THIRD, "c").start is None
+
+
+def test_a_run_that_listed_nobody_leaves_the_beginning_where_it_was(world: World) -> None:
+    opened(world, TEN, "a")
+    world.ledger.listed(run(1), listing(500, next_user=900))
+    world.ledger.close(run(1), Ending("completed", Tally(), ""))
+    opened(world, LATER, "b")
+
+    world.ledger.close(run(2, LATER), Ending("failed", Tally(), "the query is wrong"))
+
+    assert opened(world, THIRD, "c").start == 900
+
+
+def test_what_an_earlier_holder_of_the_lease_listed_is_not_taken(world: World) -> None:
+    opened(world, TEN, "a")
+    opened(world, TEN, "a")
+    world.ledger.listed(run(2), listing(500, next_user=900))
+
+    world.ledger.listed(run(1), listing(500, next_user=1))
+
+    world.ledger.close(run(2), Ending("completed", Tally(), ""))
+    assert opened(world, LATER, "b").start == 900
+
+
+def test_a_run_learns_how_long_users_took_in_the_last_one(world: World) -> None:
+    assert opened(world, TEN, "a").last is None
+    world.ledger.close(run(1), Ending("completed", Tally(), "", called=200, api_ms=5_000))
+
+    assert opened(world, LATER, "b").last == LastRun(user_ms=25.0, stopped=False)
+
+
+def test_a_run_learns_that_the_api_failed_for_everyone_in_the_last_one(world: World) -> None:
+    opened(world, TEN, "a")
+    world.ledger.close(run(1), Ending("failed", Tally(), "", stopped=480))
+
+    assert opened(world, LATER, "b").last == LastRun(user_ms=None, stopped=True)
+
+
+def test_a_run_that_called_nobody_teaches_nothing(world: World) -> None:
+    opened(world, TEN, "a")
+    world.ledger.close(run(1), Ending("completed", Tally(), "", called=10, api_ms=400))
+    opened(world, LATER, "b")
+    world.ledger.close(run(2, LATER), Ending("failed", Tally(), ""))
+
+    assert opened(world, THIRD, "c").last == LastRun(user_ms=40.0, stopped=False)
 
 
 def test_old_runs_are_forgotten_with_their_records(world: World) -> None:
     world.people(1)
-    world.ledger.open(TEN, owner="a", seconds=300)
+    opened(world, TEN, "a")
     world.rows.write(TABLE, [record(0, [1])])
     world.wait(3 * 86_400)
-    world.ledger.open(LATER, owner="b", seconds=300)
+    opened(world, LATER, "b")
 
     world.ledger.forget(keep_days=4)
     assert world.ledger.written(TEN.run_id).rows == 1
 
     world.ledger.forget(keep_days=2)
     assert world.ledger.written(TEN.run_id).rows == 0
-    assert world.ledger.open(LATER, owner="c", seconds=300) == Lease(False, reason="duplicate")
+    assert opened(world, LATER, "c") == Lease(False, reason="duplicate")

@@ -15,7 +15,11 @@ from batch_core.errors import (
 from batch_core.job import Table, User
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import (
+    Candidate,
+    Ending,
+    LastRun,
     Lease,
+    Listing,
     PayloadStore,
     RejectedRow,
     RowStore,
@@ -27,7 +31,8 @@ from batch_core.ports import (
     Written,
 )
 from batch_core.records import Record
-from batch_core.run import Slot
+from batch_core.run import Run, Slot
+from batch_core.user_state import marks_of
 
 type Place = tuple[str, int, int, int]
 
@@ -65,16 +70,29 @@ class FakePayloadStore(PayloadStore):
 
 
 class FakeUserSource(UserSource):
-    """A users query with an answer of any length; `fault` is raised behind its last row."""
+    """A users query with an answer of any length; `fault` is raised behind its last row.
 
-    def __init__(self, users: Sequence[User], *, fault: Exception | None = None) -> None:
+    `known` are the failures of a user and the version of the last one.
+    """
+
+    def __init__(
+        self,
+        users: Sequence[User],
+        *,
+        fault: Exception | None = None,
+        known: Mapping[object, tuple[int, int]] | None = None,
+    ) -> None:
         self.rows = users
         self.fault = fault
+        self.known = dict(known or {})
         self.queries: list[str] = []
 
-    def users(self, query: str) -> Iterator[User]:
+    def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
         self.queries.append(query)
-        yield from self.rows
+        before = [user for user in self.rows if start is not None and user["user_id"] < start]
+        behind = [user for user in self.rows if user not in before]
+        for user in [*behind, *before]:
+            yield Candidate(dict(user), *self.known.get(user.get("user_id"), (0, 0)))
         if self.fault is not None:
             raise self.fault
 
@@ -84,12 +102,12 @@ class FakeRun:
     """What is known about a run."""
 
     owner: str
+    code: str
     opened_at: float
+    fence: int = 0
     status: str = "running"
-    listed: int | None = None
-    groups: Sequence[int] = ()
-    tally: Tally = field(default_factory=Tally)
-    reason: str = ""
+    listing: Listing | None = None
+    ending: Ending | None = None
 
 
 @dataclass
@@ -116,6 +134,8 @@ class FakeDatabase:
     fence: int = 0
     holder: str = ""
     expires_at: float = 0.0
+    next_user: int | str | None = None
+    users: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
     def answer(self) -> None:
         if self.outages:
@@ -128,7 +148,7 @@ class FakeRunLedger(RunLedger):
     def __init__(self, database: FakeDatabase) -> None:
         self.database = database
 
-    def open(self, slot: Slot, *, owner: str, seconds: int) -> Lease:
+    def open(self, slot: Slot, *, owner: str, seconds: int, code: str) -> Lease:
         db = self.database
         db.answer()
         run = db.runs.get(slot.run_id)
@@ -138,13 +158,23 @@ class FakeRunLedger(RunLedger):
             return Lease(granted=False, reason="skipped")
         db.fence += 1
         db.holder, db.expires_at = slot.run_id, db.now + seconds
-        db.runs.setdefault(slot.run_id, FakeRun(owner, db.now)).status = "running"
-        return Lease(granted=True, fence=db.fence)
+        run = db.runs.setdefault(slot.run_id, FakeRun(owner, code, db.now))
+        run.status, run.code, run.fence = "running", code, db.fence
+        return Lease(granted=True, fence=db.fence, start=db.next_user, last=self._last())
 
-    def listed(self, run_id: str, listed: int, *, groups: Sequence[int]) -> None:
+    def _last(self) -> LastRun | None:
+        endings = [run.ending for run in self.database.runs.values() if run.ending is not None]
+        told = [ending for ending in endings if ending.called or ending.stopped]
+        if not told:
+            return None
+        called = told[-1].called
+        user_ms = told[-1].api_ms / called if called else None
+        return LastRun(user_ms=user_ms, stopped=told[-1].stopped > 0)
+
+    def listed(self, run: Run, listing: Listing) -> None:
         self.database.answer()
-        self.database.runs[run_id].listed = listed
-        self.database.runs[run_id].groups = groups
+        if self.database.runs[run.id].fence == run.fence:
+            self.database.runs[run.id].listing = listing
 
     def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
         self.database.answer()
@@ -154,23 +184,20 @@ class FakeRunLedger(RunLedger):
                 rows, tally = rows + count, tally + counts
         return Written(rows, tally)
 
-    def silent_groups(self, run_id: str) -> list[tuple[int, int]]:
-        heard = {(chunk, group) for run, chunk, group, _ in self.database.records if run == run_id}
-        run = self.database.runs.get(run_id)
-        return [
-            (chunk, group)
-            for chunk, groups in enumerate(run.groups if run else ())
-            for group in range(groups)
-            if (chunk, group) not in heard
-        ]
+    def groups_written(self, run_id: str) -> set[tuple[int, int]]:
+        return {(chunk, group) for run, chunk, group, _ in self.database.records if run == run_id}
 
-    def close(self, run_id: str, *, status: str, tally: Tally, reason: str) -> None:
+    def close(self, run: Run, ending: Ending) -> None:
         db = self.database
         db.answer()
-        if run := db.runs.get(run_id):
-            run.status, run.tally, run.reason = status, tally, reason
-        if db.holder == run_id:
-            db.expires_at = min(db.expires_at, db.now)
+        known = db.runs.get(run.id)
+        if known is not None:
+            known.status, known.ending = ending.status, ending
+        if db.holder == run.id and db.fence == run.fence and db.expires_at > db.now:
+            db.expires_at = db.now
+            if known is not None and known.listing is not None:
+                late = ending.late_user
+                db.next_user = known.listing.next_user if late is None else late
 
     def forget(self, *, keep_days: int) -> None:
         db = self.database
@@ -199,6 +226,10 @@ class FakeRowStore(RowStore):
                 outcomes.append(outcome)
                 if error:
                     rejected.append(RejectedRow(record, row, outcome, error))
+            for mark in marks_of(record, rejected):
+                user_id, failures, error = mark.values
+                if record.version > self.database.users.get(user_id, (-1,))[0]:
+                    self.database.users[user_id] = (record.version, failures, error)
             if not replayed:
                 self.database.records[place] = (len(outcomes), Tally.of(outcomes))
         return rejected

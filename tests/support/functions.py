@@ -33,6 +33,7 @@ _KEPT: Final = (
     write_rows.writer,
     write_rows.quarantine,
     finish_run.finisher,
+    finish_run.payloads,
 )
 
 

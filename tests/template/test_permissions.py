@@ -34,6 +34,7 @@ ALLOWED = {
         "CallApiLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents",
         "${PayloadBucket.Arn}/runs/*/chunks/*": "s3:GetObject",
         "${PayloadBucket.Arn}/runs/*/claims/*": "s3:PutObject",
+        "${PayloadBucket.Arn}/runs/*/breaker": "s3:GetObject s3:PutObject",
         "PayloadBucket.Arn": "s3:ListBucket",
         "ApiSecretArn": "secretsmanager:GetSecretValue",
         "SecretsKeyArn": "kms:Decrypt",
@@ -52,7 +53,11 @@ ALLOWED = {
         "${PayloadBucket.Arn}/aws/lambda/*": "s3:PutObject",
         "PayloadBucket.Arn": "s3:ListBucket",
     },
-    "FinishRunRole": {"FinishRunLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents"},
+    "FinishRunRole": {
+        "FinishRunLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents",
+        "${PayloadBucket.Arn}/runs/*/chunks/*": "s3:GetObject",
+        "PayloadBucket.Arn": "s3:ListBucket",
+    },
     "MigrateRole": {"MigrateLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents"},
     "BatchMachineRole": {
         "ListUsersFunction.Arn": "lambda:InvokeFunction",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_core.chunks import Chunk, pack, serialise, unpack
+from batch_core.chunks import Chunk, Listed, pack, serialise, unpack
 from batch_core.codec import dump_json
 from batch_core.errors import ConfigurationError, PayloadAlteredError
 from batch_core.job import User
@@ -27,16 +27,18 @@ users = st.lists(
 
 @given(users, st.integers(1, 60))
 def test_every_user_is_in_exactly_one_group(listed: list[User], group_size: int) -> None:
-    body, groups, stride = pack([serialise(user) for user in listed], group_size)
+    body, groups, stride = pack(
+        [serialise(user, n % 3) for n, user in enumerate(listed)], group_size
+    )
     chunk = Chunk(0, len(listed), groups, stride, "e")
     assert len(body) == groups * stride
-    read: list[User] = []
+    read: list[Listed] = []
     for group in range(groups):
         start, end = chunk.span(group)
         slice_ = unpack(body[start:end], expected=chunk.users_in(group, group_size))
         assert 1 <= len(slice_) <= group_size
         read += slice_
-    assert read == listed
+    assert read == [Listed(user, n % 3) for n, user in enumerate(listed)]
 
 
 def test_an_empty_chunk_has_no_groups() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import TransientDatabaseError
 from batch_core.finish_run import REASON_CHARS, RunFinisher, metrics_of, settle
 from batch_core.outcomes import Tally
-from batch_core.ports import Written
+from batch_core.ports import HeldBack, Listing, Written
+from batch_core.run import Run
 from batch_core.settings import FinishRunSettings
-from tests.support.fakes import FakeDatabase, FakeRun, FakeRunLedger
+from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRun, FakeRunLedger
 
 RUN = "demo-20260131T100000Z"
 STARTED_AT = 1_769_853_602.0
@@ -29,6 +32,7 @@ def configured(rejected: float = 5, retry_later: float = 20) -> FinishRunSetting
         database_user="",
         database_secret_arn="",
         database_ca_file="",
+        payload_bucket="",
         max_rejected_percent=rejected,
         max_retry_later_percent=retry_later,
         ledger_retention_days=30,
@@ -39,14 +43,17 @@ class Stage:
     """A finisher on fakes, with a clock that only sleeping moves."""
 
     def __init__(self, **settings: float) -> None:
-        self.database = FakeDatabase(holder=RUN, expires_at=300.0)
-        self.database.runs[RUN] = FakeRun("execution-1", 0.0, groups=[3, 2])
+        self.database = FakeDatabase(holder=RUN, fence=1, expires_at=300.0)
+        self.database.runs[RUN] = FakeRun("execution-1", "c0de", 0.0, fence=1)
+        self.database.runs[RUN].listing = Listing(50, [3, 2], HeldBack(), next_user=900)
+        self.store = FakePayloadStore()
         self.now = 0.0
         self.naps: list[float] = []
         self.arrivals: list[tuple[float, tuple[int, int], Tally]] = []
         self.finish = RunFinisher(
             configured(**settings),
             FakeRunLedger(self.database),
+            lambda: self.store,
             clock=lambda: self.now,
             sleep=self._sleep,
         )
@@ -82,6 +89,12 @@ class Stage:
             "run": run,
             "listed": listed,
             "tally": tally.to_json(),
+            "held_back": {},
+            "called": 0,
+            "api_ms": 0,
+            "stopped": 0,
+            "late": [],
+            "awaited": [],
             "failed_groups": 0,
             "failed": [],
             "failures": [],
@@ -136,12 +149,13 @@ def test_rows_that_never_arrive_fail_the_run_and_silent_groups_are_named() -> No
     stage.arrive(0, 0, stored=5)
     stage.arrive(1, 1, stored=5)
 
-    answer = stage(30, tally={"queued": 30})
+    answer = stage(30, tally={"queued": 30}, awaited=["110", "11"])
 
     assert answer["status"] == "failed"
     assert answer["unaccounted"] == 20
     assert "20 rows that were put on the stream" in answer["reason"]
-    assert "0/1 0/2 1/0" in answer["reason"]
+    # Group 0/2 had nothing to store.
+    assert answer["reason"].partition("nothing has: ")[2].startswith("0/1 1/0;")
     assert stage.now == pytest.approx(45)
 
 
@@ -221,7 +235,7 @@ def test_rows_of_failed_groups_without_a_name_are_what_is_too_many() -> None:
         ({"unchanged": 94, "rejected": 6}, "failed"),
         ({"unchanged": 80, "retry_later": 20}, "completed"),
         ({"unchanged": 79, "retry_later": 21}, "failed"),
-        ({"skipped": 100}, "completed"),
+        ({"unchanged": 79, "skipped": 21}, "failed"),
         ({"gone": 100}, "completed"),
     ],
 )
@@ -261,15 +275,78 @@ def test_the_run_is_closed_and_its_lease_given_back() -> None:
     stage = Stage()
     stage(10, tally={"unchanged": 9})
 
-    closed = stage.database.runs[RUN]
+    closed = stage.database.runs[RUN].ending
+    assert closed is not None
     assert (closed.status, closed.tally) == ("failed", Tally(unchanged=9))
     assert "unaccounted" in closed.reason
     assert stage.database.expires_at == 0
 
 
+def test_the_ledger_learns_how_long_the_calls_took_and_who_was_stopped() -> None:
+    stage = Stage()
+    stage(10, tally={"unchanged": 10}, called=10, api_ms=740, stopped=3)
+
+    ending = stage.database.runs[RUN].ending
+    assert ending is not None
+    assert (ending.called, ending.api_ms, ending.stopped) == (10, 740, 3)
+
+
+def test_the_next_run_begins_with_those_who_were_carried_over() -> None:
+    stage = Stage()
+    stage(10, tally={"unchanged": 10})
+
+    assert stage.database.next_user == 900
+
+
+def late_group(stage: Stage) -> list[dict[str, Any]]:
+    """The second group of a chunk, whose turn never came; its first user is 11."""
+    body, groups, stride = pack([serialise({"user_id": n}) for n in range(1, 26)], 10)
+    chunk = Chunk(0, 25, groups, stride, "")
+    run = Run(RUN, 1, 1, 10, 0, 0)
+    etag = stage.store.put(chunk.key(run), body, metadata={})
+    return [{"chunk": replace(chunk, etag=etag).to_json(), "group": 1}]
+
+
+def test_the_next_run_begins_with_the_first_user_whose_turn_never_came() -> None:
+    stage = Stage()
+    stage(10, tally={"unchanged": 10}, late=late_group(stage))
+
+    assert stage.database.next_user == 11
+
+
+def test_a_late_user_who_cannot_be_looked_up_does_not_keep_the_run_from_its_end() -> None:
+    stage = Stage()
+    late = late_group(stage)
+    stage.store.objects.clear()
+
+    assert stage(10, tally={"unchanged": 10}, late=late)["status"] == "completed"
+    assert stage.database.next_user == 900
+
+
+def test_users_held_back_on_purpose_are_tolerated() -> None:
+    held_back = {"backing_off": 30, "quarantined": 20, "carried_over": 40}
+
+    answer = Stage()(100, tally={"unchanged": 10, "skipped": 90}, held_back=held_back)
+
+    assert answer["status"] == "completed"
+
+
+def test_users_not_asked_because_the_api_failed_count_as_left_for_the_next_run() -> None:
+    held_back = {"backing_off": 0, "quarantined": 5, "carried_over": 0}
+    tally = {"unchanged": 70, "retry_later": 10, "skipped": 20}
+
+    answer = Stage()(100, tally=tally, held_back=held_back)
+
+    assert answer["status"] == "failed"
+    assert (
+        "25 of 100 users (25 %) are left for the next run; 20 % are tolerated" in answer["reason"]
+    )
+    assert "15 of them were not asked" in answer["reason"]
+
+
 def test_old_runs_are_forgotten() -> None:
     stage = Stage()
-    stage.database.runs["demo-20251201T100000Z"] = FakeRun("x", -31 * 86_400)
+    stage.database.runs["demo-20251201T100000Z"] = FakeRun("x", "c0de", -31 * 86_400)
     stage(0)
 
     assert set(stage.database.runs) == {RUN}
@@ -324,12 +401,15 @@ def test_the_metrics_are_counts_and_a_duration() -> None:
         "ends_at": STARTED_AT + 225,
     }
 
-    counts, durations = metrics_of({"run": run}, answer, now=STARTED_AT + 31.5)
+    counts, durations = metrics_of(
+        {"run": run, "held_back": {"backing_off": 6}}, answer, now=STARTED_AT + 31.5
+    )
 
     assert counts == {
         "UsersListed": 12,
         "UsersStored": 3,
         "UsersRetryLater": 4,
+        "UsersBackingOff": 6,
         "UsersUnaccounted": 5,
         "RunCompleted": 0,
         "RunFailed": 1,

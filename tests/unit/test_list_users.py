@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,14 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_core import chunks, list_users
+from batch_core import chunks
 from batch_core.chunks import Chunk
 from batch_core.errors import ConfigurationError, JobError, SchemaError, TransientDatabaseError
 from batch_core.failures import pseudonym
 from batch_core.job import User
-from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK
+from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS
 from batch_core.list_users import UserLister
 from batch_core.observability import logger
+from batch_core.outcomes import Tally
+from batch_core.ports import Candidate, Ending, HeldBack, Listing
 from batch_core.run import Run
 from batch_core.settings import ListUsersSettings
 from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRunLedger, FakeUserSource
@@ -54,6 +57,8 @@ def configured(**changes: Any) -> ListUsersSettings:
         "chunk_concurrency": 2,
         "group_concurrency": 3,
         "api_requests_per_second": 0.0,
+        "quarantine_after": 5,
+        "quarantine_hours": 24,
     }
     return ListUsersSettings(**values | changes)
 
@@ -61,18 +66,31 @@ def configured(**changes: Any) -> ListUsersSettings:
 class Stage:
     """A lister on fakes."""
 
-    def __init__(self, users: list[User], *, fault: Exception | None = None, **settings: Any):
+    def __init__(
+        self,
+        users: list[User],
+        *,
+        fault: Exception | None = None,
+        known: dict[object, tuple[int, int]] | None = None,
+        **settings: Any,
+    ):
         self.database = FakeDatabase()
         self.ledger = FakeRunLedger(self.database)
         self.store = FakePayloadStore()
-        self.source = FakeUserSource(users, fault=fault)
+        self.source = FakeUserSource(users, fault=fault, known=known)
         self.list = UserLister(
             settings=configured(**settings),
             query="SELECT",
+            code="c0de",
             users=self.source,
             ledger=self.ledger,
             store=self.store,
         )
+
+    def end(self, answer: dict[str, Any], **figures: int) -> None:
+        """End the run, as Finish Run does."""
+        run = Run.from_json(answer["run"])
+        self.ledger.close(run, Ending("completed", Tally(), "", **figures))
 
     def listed(self, answer: dict[str, Any]) -> list[User]:
         """Read back every group of every chunk, as Call API does."""
@@ -83,7 +101,8 @@ class Stage:
         chunk = Chunk.from_json(pointer)
         for group in range(chunk.groups):
             body = self.store.get(chunk.key(run), etag=chunk.etag, span=chunk.span(group))
-            yield from chunks.unpack(body, expected=chunk.users_in(group, run.group_size))
+            for listed in chunks.unpack(body, expected=chunk.users_in(group, run.group_size)):
+                yield listed.user
 
 
 def people(count: int) -> list[User]:
@@ -125,14 +144,6 @@ def test_whatever_the_sizes_no_user_is_lost_or_doubled(
     assert all(c["users"] % group_size == 0 for c in answer["chunks"][:-1])
 
 
-def test_a_chunk_never_has_more_groups_than_a_map_may_iterate_over() -> None:
-    settings = configured(chunk_size=10_000, users_per_invocation=1)
-
-    assert list_users.chunk_size_of(settings, 1) == GROUPS_PER_CHUNK
-    assert list_users.chunk_size_of(settings, 7) == 7 * GROUPS_PER_CHUNK
-    assert list_users.chunk_size_of(settings, 100) == 10_000
-
-
 def test_objects_carry_the_run_and_the_fence_in_key_and_metadata() -> None:
     stage = Stage(people(9))
     stage.list(event())
@@ -172,7 +183,7 @@ def test_no_users_are_an_empty_run() -> None:
     answer = stage.list(event())
 
     assert (answer["decision"], answer["listed"], answer["chunks"]) == ("process", 0, [])
-    assert stage.database.runs[RUN_ID].listed == 0
+    assert stage.database.runs[RUN_ID].listing == Listing(0, [], HeldBack())
     assert stage.store.objects == {}
 
 
@@ -180,8 +191,8 @@ def test_the_ledger_learns_what_was_listed() -> None:
     stage = Stage([*people(23), {"user_id": None}])
     stage.list(event())
 
-    assert stage.database.runs[RUN_ID].listed == 24
-    assert stage.database.runs[RUN_ID].groups == [2, 2, 2]
+    assert stage.database.runs[RUN_ID].listing == Listing(24, [2, 2, 2], HeldBack())
+    assert stage.database.runs[RUN_ID].code == "c0de"
 
 
 @pytest.mark.parametrize(
@@ -276,11 +287,126 @@ def test_a_group_size_out_of_bounds_is_refused_before_anything_happens(size: obj
     assert stage.database.runs == {}
 
 
-def test_more_users_than_a_run_takes_name_the_parameter_to_raise() -> None:
-    stage = Stage(people(CHUNKS_PER_RUN + 1), chunk_size=1, users_per_invocation=1)
+@pytest.mark.parametrize(
+    ("field", "value"), [("everyone", "yes"), ("everyone", 1), ("max_age_minutes", 0)]
+)
+def test_an_input_that_cannot_be_meant_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=field):
+        Stage(people(3)).list(event(**{field: value}))
 
-    with pytest.raises(ConfigurationError, match=r"more than the 100 users .* ChunkSize"):
-        stage.list(event())
+
+def test_a_start_delivered_too_late_is_left_to_a_later_run() -> None:
+    stage = Stage(people(3))
+    late = event(started_at="2026-01-31T10:05:00.001Z", max_age_minutes=5)
+
+    assert (stage.list(late)["decision"], stage.database.runs) == ("late", {})
+
+
+def test_a_start_delivered_just_in_time_is_processed() -> None:
+    in_time = event(started_at="2026-01-31T10:05:00Z", max_age_minutes=5)
+
+    assert Stage(people(3)).list(in_time)["decision"] == "process"
+
+
+def test_a_start_by_hand_may_stand_for_any_time() -> None:
+    assert Stage(people(3)).list(event(started_at="2026-03-01T00:00:00Z"))["decision"] == "process"
+
+
+def test_more_users_than_a_run_takes_are_carried_over_to_the_next() -> None:
+    stage = Stage(people(CHUNKS_PER_RUN + 5), chunk_size=1, users_per_invocation=1)
+
+    first = stage.list(event())
+    stage.end(first)
+    second = stage.list(event(scheduled_time="2026-01-31T10:05:00Z"))
+
+    assert (first["listed"], first["tally"]["skipped"]) == (105, 5)
+    assert first["held_back"] == {"backing_off": 0, "quarantined": 0, "carried_over": 5}
+    assert stage.listed(second)[:6] == [*people(105)[100:], *people(1)]
+
+
+def test_every_user_has_a_turn_however_few_fit_into_a_run() -> None:
+    stage = Stage(people(50), chunk_size=100, api_requests_per_second=0.1)
+    asked: Counter[object] = Counter()
+
+    for minute in range(0, 25, 5):
+        answer = stage.list(event(scheduled_time=f"2026-01-31T10:{minute:02}:00Z"))
+        asked.update(user["user_id"] for user in stage.listed(answer))
+        stage.end(answer)
+
+    # 0.1 per second for four fifths of 200 seconds are 16 users a run.
+    assert asked.total() == 5 * 16
+    assert set(asked) == set(range(50))
+    assert max(asked.values()) - min(asked.values()) <= 1
+
+
+def test_a_user_who_failed_is_asked_less_and_less_often() -> None:
+    version = 1769853600000
+    known = {1: (1, version - 300_000), 2: (2, version - 300_000), 3: (7, version - 3_600_000)}
+    stage = Stage(people(5), known=known)  # type: ignore[arg-type]
+
+    answer = stage.list(event())
+
+    assert [user["user_id"] for user in stage.listed(answer)] == [0, 1, 4]
+    assert answer["tally"]["skipped"] == 2
+    assert answer["held_back"] == {"backing_off": 1, "quarantined": 1, "carried_over": 0}
+
+
+def test_everyone_is_asked_when_somebody_says_so() -> None:
+    version = 1769853600000
+    stage = Stage(people(5), known={2: (2, version - 300_000), 3: (7, version - 3_600_000)})
+
+    assert stage.listed(stage.list(event(everyone=True))) == people(5)
+
+
+def test_what_is_known_of_a_user_travels_with_the_user() -> None:
+    stage = Stage(people(3), known={1: (1, 0)})
+
+    answer = stage.list(event())
+
+    chunk = Chunk.from_json(answer["chunks"][0])
+    body = stage.store.get(chunk.key(Run.from_json(answer["run"])))
+    assert [listed.failures for listed in chunks.unpack(body, expected=3)] == [0, 1, 0]
+
+
+def test_after_a_run_in_which_the_api_failed_a_few_users_find_out_whether_it_is_back() -> None:
+    stage = Stage(people(300), chunk_size=500, users_per_invocation=50)
+    first = stage.list(event())
+    stage.end(first, stopped=300)
+
+    probe = stage.list(event(scheduled_time="2026-01-31T10:05:00Z"))
+    stage.end(probe, called=100, api_ms=1_000)
+    healed = stage.list(event(scheduled_time="2026-01-31T10:10:00Z"))
+
+    assert len(stage.listed(probe)) == PROBE_USERS
+    assert probe["tally"]["skipped"] == 200
+    assert len(stage.listed(healed)) == 300
+
+
+def test_everyone_means_everyone_even_if_the_api_failed() -> None:
+    stage = Stage(people(300), chunk_size=500, users_per_invocation=50)
+    stage.end(stage.list(event()), stopped=300)
+
+    answer = stage.list(event(scheduled_time="2026-01-31T10:05:00Z", everyone=True))
+
+    assert len(stage.listed(answer)) == 300
+
+
+def test_a_connection_lost_while_listing_costs_the_listing_and_nothing_else() -> None:
+    stage = Stage(people(30))
+    whole = stage.source.users
+    broken = iter([TransientDatabaseError("2013: lost")])
+
+    def first_breaks(query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
+        yield from list(whole(query, start=start))[:17]
+        if (error := next(broken, None)) is not None:
+            raise error
+        yield from list(whole(query, start=start))[17:]
+
+    stage.source.users = first_breaks  # type: ignore[method-assign]
+
+    answer = stage.list(event())
+
+    assert (answer["listed"], stage.listed(answer)) == (30, people(30))
 
 
 @pytest.mark.parametrize("fault", [SchemaError("1054"), TransientDatabaseError("2013")])
@@ -291,7 +417,9 @@ def test_a_listing_that_fails_gives_its_lease_back(fault: Exception) -> None:
         stage.list(event())
 
     assert stage.database.runs[RUN_ID].status == "failed"
-    assert "List Users" in stage.database.runs[RUN_ID].reason
+    ending = stage.database.runs[RUN_ID].ending
+    assert ending is not None
+    assert "List Users" in ending.reason
     stage.source.fault = None
     later = event(scheduled_time="2026-01-31T10:05:00Z", execution="execution-2")
     assert stage.list(later)["decision"] == "process"
@@ -306,7 +434,7 @@ def test_when_the_lease_cannot_be_given_back_the_first_error_is_told() -> None:
 
 
 def breaking(stage: Stage) -> Any:
-    def users(_query: str) -> Iterator[User]:
+    def users(_query: str, *, start: object) -> Iterator[Candidate]:
         stage.database.outages.append(TransientDatabaseError("2006: the second"))
         raise SchemaError("1054: the first")
         yield  # makes it a generator

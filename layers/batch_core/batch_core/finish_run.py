@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from batch_core.errors import DatabaseError
+from batch_core.chunks import Chunk, unpack
+from batch_core.errors import DatabaseError, PayloadError
 from batch_core.limits import FINISH_SECONDS, RUN_SECONDS
 from batch_core.observability import logger
 from batch_core.outcomes import Tally
-from batch_core.ports import RunLedger, Written
+from batch_core.ports import Ending, PayloadStore, RunLedger, Written
 from batch_core.run import Run
 from batch_core.settings import FinishRunSettings
+from batch_core.user_state import can_be_marked
 
 # The writer's mapping polls once a second; past this, rows are late for a reason worth reporting.
 WAIT_SECONDS: Final = 45.0
@@ -28,10 +30,18 @@ _NAMED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class RunFinisher:
-    """What finishing needs, made once per execution environment."""
+    """What finishing needs, made once per execution environment.
+
+    Parameters
+    ----------
+    payloads
+        Makes the store that holds the chunks; called only when a user's turn never came, since
+        loading the AWS SDK takes longer than finishing a run.
+    """
 
     settings: FinishRunSettings
     ledger: RunLedger
+    payloads: Callable[[], PayloadStore]
     clock: Callable[[], float] = field(default=time.monotonic)
     sleep: Callable[[float], None] = field(default=time.sleep)
 
@@ -59,7 +69,18 @@ class RunFinisher:
         unaccounted = listed - tally.settled
         reason = self._judge(event, run, listed, tally, missing=promised.queued - regular.rows)
         status = "failed" if reason else "completed"
-        self.ledger.close(run.id, status=status, tally=tally, reason=reason)
+        self.ledger.close(
+            run,
+            Ending(
+                status=status,
+                tally=tally,
+                reason=reason,
+                called=int(event.get("called") or 0),
+                api_ms=int(event.get("api_ms") or 0),
+                stopped=int(event.get("stopped") or 0),
+                late_user=self._first_late(event, run),
+            ),
+        )
         try:
             self.ledger.forget(keep_days=self.settings.ledger_retention_days)
         except DatabaseError as error:
@@ -89,16 +110,31 @@ class RunFinisher:
             self.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
+    def _first_late(self, event: Mapping[str, Any], run: Run) -> int | str | None:
+        """The first user, in the order of listing, whose turn never came."""
+        late = event.get("late") or []
+        if not late:
+            return None
+        chunk, group = Chunk.from_json(late[0]["chunk"]), int(late[0]["group"])
+        try:
+            body = self.payloads().get(chunk.key(run), etag=chunk.etag, span=chunk.span(group))
+            first = unpack(body, expected=chunk.users_in(group, run.group_size))[0].user["user_id"]
+        except PayloadError as error:
+            # The next run begins where it would have begun anyway.
+            logger.warning("the first late user is not known", error=str(error))
+            return None
+        return first if can_be_marked(first) else None
+
     def _judge(
         self, event: Mapping[str, Any], run: Run, listed: int, tally: Tally, *, missing: int
     ) -> str:
         """Say why the run failed, or nothing when it did not."""
         faults = []
         if missing > 0:
+            silent = sorted(awaited_groups(event) - self.ledger.groups_written(run.id))
             faults.append(
-                f"{missing} rows that were put on the stream have not reached the database; "
-                f"groups without a record, among them those with nothing to store: "
-                f"{_some([f'{c}/{g}' for c, g in self.ledger.silent_groups(run.id)])}"
+                f"{missing} rows that were put on the stream have not reached the database; groups "
+                f"(chunk/group) of which nothing has: {_some([f'{c}/{g}' for c, g in silent])}"
             )
         if listed != tally.settled:
             faults.append(
@@ -106,18 +142,25 @@ class RunFinisher:
                 if listed > tally.settled
                 else f"{tally.settled} outcomes for {listed} users"
             )
+        # The others who were skipped are held back on purpose: at listing, and counted there.
+        unasked = tally.skipped - sum((event.get("held_back") or {}).values())
         faults += [
             fault
             for fault in (
                 _over("rejected", tally.rejected, listed, self.settings.max_rejected_percent),
                 _over(
-                    "retry_later", tally.retry_later, listed, self.settings.max_retry_later_percent
+                    "left for the next run",
+                    tally.retry_later + unasked,
+                    listed,
+                    self.settings.max_retry_later_percent,
                 ),
             )
             if fault
         ]
         if not faults:
             return ""
+        if unasked:
+            faults.append(f"{unasked} of them were not asked, since the API failed for everyone")
         if count := _count(event):
             faults.append(f"{count} groups failed")
         faults += [_described(failure) for failure in event.get("failures") or []]
@@ -155,6 +198,16 @@ def failed_groups(event: Mapping[str, Any]) -> list[tuple[int, int]]:
     ]
 
 
+def awaited_groups(event: Mapping[str, Any]) -> set[tuple[int, int]]:
+    """The (chunk, group) pairs that put rows on the stream: one mark per group, chunk by chunk."""
+    return {
+        (chunk, group)
+        for chunk, groups in enumerate(event.get("awaited") or [])
+        for group, mark in enumerate(groups)
+        if mark == "1"
+    }
+
+
 def metrics_of(
     event: Mapping[str, Any], answer: Mapping[str, Any], *, now: float
 ) -> tuple[dict[str, float], dict[str, float]]:
@@ -166,13 +219,12 @@ def metrics_of(
         Seconds since 1970.
     """
     started_at = Run.from_json(event["run"]).ends_at - (RUN_SECONDS - FINISH_SECONDS)
-    words = {name: f"Users{name.title().replace('_', '')}" for name in answer["outcomes"]}
-    counts = {words[name]: count for name, count in answer["outcomes"].items()}
+    counts = {**answer["outcomes"], **(event.get("held_back") or {})}
     completed = answer["status"] == "completed"
     return (
         {
             "UsersListed": answer["listed"],
-            **counts,
+            **{f"Users{name.title().replace('_', '')}": count for name, count in counts.items()},
             "UsersUnaccounted": answer["unaccounted"],
             "RunCompleted": int(completed),
             "RunFailed": int(not completed),

@@ -102,8 +102,9 @@ class Job:
     Parameters
     ----------
     users
-        A SELECT that yields the users to process, one row each, among its columns `user_id`,
-        ordered by it. Streamed, so it may be long; it takes no parameters.
+        A SELECT that yields the users to process, one row each, among its columns `user_id`; no
+        two columns of one name. It becomes a subquery of the one that adds what is known of each
+        user and puts them in order. Streamed, so it may be long; it takes no parameters.
     table
         Where the rows go.
     request

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 from batch_core import claims, meter
+from batch_core.answers import Answered, Answers
 from batch_core.chunks import Chunk
 from batch_core.codec import dump_json
 from batch_core.failures import Failures
-from batch_core.job import Job, RejectError, Response, Table, User
+from batch_core.job import Job, RejectError, Table, User
 from batch_core.limits import ROW_BYTES
 from batch_core.observability import trace_ids
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import PayloadStore, RecordStream
 from batch_core.records import Record, encode_parts
 from batch_core.run import Run
+from batch_core.user_state import Mark, can_be_marked
+
+# What Call API says about the group and the workflow adds up.
+FIGURES: Final = ("called", "api_ms", "late", "stopped")
 
 
 def process_users(
@@ -38,55 +44,87 @@ def process_users(
 
     Returns
     -------
-    The group's tally; ``queued`` counts the rows that are on the stream.
+    The group's tally, in which ``queued`` counts the rows that are on the stream, and Call API's
+    figures about the group.
     """
     run, chunk = Run.from_json(event["run"]), Chunk.from_json(event["chunk"])
-    failures = Failures(tenant)
-    unchanged = 0
-    rows: list[tuple[Any, ...]] = []
-    for user, status, etag, text in claims.redeem(event["claim"], run=run, store=store):
+    answers = Answers.from_json(claims.redeem(event["claim"], run=run, store=store))
+    group = _Group(job, Failures(tenant), marks=list(answers.marks))
+    for answered in answers.answered:
+        group.process(answered)
+    if group.rows or group.marks:
+        record = group.record(run, chunk, int(event["group"]), tenant=tenant)
+        stream.put([(part.partition_key, data) for part, data in encode_parts(record)])
+        meter.count("rows", len(group.rows))
+    group.failures.log()
+    tally = Tally.from_json(event["tally"]) + group.tally
+    return tally.to_json() | {name: int(event.get(name, 0)) for name in FIGURES}
+
+
+@dataclass(slots=True)
+class _Group:
+    """What becomes of the users of a group, one after the other."""
+
+    job: Job
+    failures: Failures
+    marks: list[Mark]
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    # Of the users in `rows`: what there was before.
+    failed_before: list[tuple[int | str, int]] = field(default_factory=list)
+    unchanged: int = 0
+
+    def process(self, answered: Answered) -> None:
+        user = answered.user
         try:
-            row = job.process(user, Response(status, text.encode(), etag))
-            if row is None:
-                unchanged += 1
-            else:
-                rows.append(_values(job.table, user, row))
+            row = self.job.process(user, answered.response)
+            values = None if row is None else _values(self.job.table, user, row)
         except RejectError as error:
-            failures.add(Outcome.REJECTED, str(error) or "RejectError", user.get("user_id"))
+            self._reject(answered, str(error) or "RejectError")
         except Exception as error:  # noqa: BLE001 - whatever a job raises concerns this user only
-            failures.add(Outcome.REJECTED, type(error).__name__, user.get("user_id"))
-    if rows:
-        _put(rows, tenant=tenant, job=job, run=run, chunk=chunk, event=event, stream=stream)
-        meter.count("rows", len(rows))
-    failures.log()
-    own = failures.tally + Tally(unchanged=unchanged, queued=len(rows))
-    return (Tally.from_json(event["tally"]) + own).to_json()
+            self._reject(answered, type(error).__name__)
+        else:
+            self._accept(answered, values)
 
+    def record(self, run: Run, chunk: Chunk, group: int, *, tenant: str) -> Record:
+        trace_id, segment_id = trace_ids()
+        return Record(
+            tenant=tenant,
+            run_id=run.id,
+            chunk=chunk.n,
+            group=group,
+            version=run.version,
+            trace_id=trace_id,
+            segment_id=segment_id,
+            part=0,
+            columns=(self.job.table.key, *self.job.table.columns),
+            rows=tuple(self.rows),
+            failures=tuple(self.failed_before),
+            marks=tuple(self.marks),
+        )
 
-def _put(
-    rows: list[tuple[Any, ...]],
-    *,
-    tenant: str,
-    job: Job,
-    run: Run,
-    chunk: Chunk,
-    event: Mapping[str, Any],
-    stream: RecordStream,
-) -> None:
-    trace_id, segment_id = trace_ids()
-    record = Record(
-        tenant=tenant,
-        run_id=run.id,
-        chunk=chunk.n,
-        group=int(event["group"]),
-        version=run.version,
-        trace_id=trace_id,
-        segment_id=segment_id,
-        part=0,
-        columns=(job.table.key, *job.table.columns),
-        rows=tuple(rows),
-    )
-    stream.put([(part.partition_key, data) for part, data in encode_parts(record)])
+    @property
+    def tally(self) -> Tally:
+        return self.failures.tally + Tally(unchanged=self.unchanged, queued=len(self.rows))
+
+    def _accept(self, answered: Answered, values: tuple[Any, ...] | None) -> None:
+        if values is None:
+            self.unchanged += 1
+        else:
+            self.rows.append(values)
+        if not answered.failures:
+            return
+        user_id = answered.user["user_id"]
+        if values is None:
+            self.marks.append(Mark(user_id, 0))
+        else:
+            # Whether the row can be stored, and the user has recovered, the writer will see.
+            self.failed_before.append((user_id, answered.failures))
+
+    def _reject(self, answered: Answered, error: str) -> None:
+        user_id = answered.user.get("user_id")
+        self.failures.add(Outcome.REJECTED, error, user_id)
+        if can_be_marked(user_id):
+            self.marks.append(Mark(user_id, answered.failures + 1, error))
 
 
 def _values(table: Table, user: User, row: Any) -> tuple[Any, ...]:

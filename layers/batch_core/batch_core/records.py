@@ -7,11 +7,12 @@ cut at the 25 KB that Kinesis bills as one unit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from batch_core.codec import compress, decompress, dump_json, parse_json
 from batch_core.limits import KIB, PUT_UNIT_BYTES
+from batch_core.user_state import Mark
 
 VERSION: Final = 1
 # A record that inflates beyond this was not made here.
@@ -36,6 +37,11 @@ class Record:
         The names of the values in each row; the first is the table's key.
     rows
         The values.
+    failures
+        The failures in a row, before this run, of those users in `rows` that had any: the writer
+        knows by them who has recovered.
+    marks
+        What became of users of the group that have no row here and failed, or have recovered.
     replayed
         Put back by a person after its run had closed: the run's account leaves it out.
     """
@@ -50,6 +56,8 @@ class Record:
     part: int
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    failures: tuple[tuple[int | str, int], ...] = ()
+    marks: tuple[Mark, ...] = ()
     replayed: bool = False
 
     @property
@@ -74,6 +82,8 @@ def encode(record: Record) -> bytes:
                 "part": record.part,
                 "columns": record.columns,
                 "rows": record.rows,
+                "failures": record.failures,
+                "marks": [mark.to_json() for mark in record.marks],
                 "replayed": record.replayed,
             }
         )
@@ -107,6 +117,8 @@ def decode(data: bytes) -> Record:
             part=int(fields["part"]),
             columns=columns,
             rows=rows,
+            failures=tuple((user, int(count)) for user, count in fields.get("failures", ())),
+            marks=tuple(map(Mark.from_json, fields.get("marks", ()))),
             replayed=fields.get("replayed") is True,
         )
     except (KeyError, TypeError) as error:
@@ -116,7 +128,8 @@ def decode(data: bytes) -> Record:
 def encode_parts(record: Record, *, limit: int = PUT_UNIT_BYTES) -> list[tuple[Record, bytes]]:
     """Write a record in as few parts of at most `limit` bytes as halving gives.
 
-    The partition key counts, as it does for Kinesis. A single row that is larger stays whole.
+    The partition key counts, as it does for Kinesis. A single row that is larger stays whole. The
+    marks go with the first part.
     """
     parts: list[tuple[Record, bytes]] = []
     _split(record, record.rows, limit, parts)
@@ -129,12 +142,13 @@ def _split(
     limit: int,
     parts: list[tuple[Record, bytes]],
 ) -> None:
-    part = Record(
-        **{
-            name: getattr(record, name) for name in Record.__slots__ if name not in {"part", "rows"}
-        },
+    users = {row[0] for row in rows} if record.failures else set()
+    part = replace(
+        record,
         part=len(parts),
         rows=tuple(rows),
+        failures=tuple(entry for entry in record.failures if entry[0] in users),
+        marks=() if parts else record.marks,
     )
     data = encode(part)
     if len(data) + len(part.partition_key) <= limit or len(rows) <= 1:

@@ -9,9 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeIs
 
 from batch_core.limits import ERROR_NAME_CHARS, USER_ID_CHARS
+from batch_core.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from batch_core.ports import RejectedRow
+    from batch_core.records import Record
 
 # SMALLINT in the ledger; nobody fails so often, since the breaks become long.
 _FAILURES_MAX: Final = 65_535
@@ -48,7 +55,7 @@ class Mark:
             When it is none.
         """
         match value:
-            case [int() | str() as user_id, int(failures), str(error)] if failures >= 0:
+            case [user_id, int(failures), str(error)] if can_be_marked(user_id) and failures >= 0:
                 return cls(user_id, failures, error)
         raise ValueError("a mark is not [user_id, failures, error]")
 
@@ -62,9 +69,31 @@ class Mark:
         )
 
 
-def can_be_marked(user_id: object) -> bool:
+def can_be_marked(user_id: object) -> TypeIs[int | str]:
     """Whether the ledger can name a user; one it cannot name is simply asked every time."""
-    return type(user_id) in {int, str} and len(str(user_id)) <= USER_ID_CHARS
+    return isinstance(user_id, int | str) and len(str(user_id)) <= USER_ID_CHARS
+
+
+def marks_of(record: Record, rejected: Iterable[RejectedRow]) -> list[Mark]:
+    """Say what a record tells about its users, once it is known which of its rows were refused.
+
+    A user whose row was stored has recovered, if there was anything to recover from; so has one who
+    is gone.
+    """
+    before = dict(record.failures)
+    refused = [
+        Mark(row.row[0], before.pop(row.row[0], 0) + 1, _class_of(row.error))
+        for row in rejected
+        if row.record is record and row.outcome is Outcome.REJECTED and can_be_marked(row.row[0])
+    ]
+    recovered = [Mark(user_id, 0) for user_id in before if can_be_marked(user_id)]
+    return [*record.marks, *refused, *recovered]
+
+
+def _class_of(error: str) -> str:
+    """MySQL's number of a row's error; its text may hold the row's data."""
+    number = error.partition(":")[0]
+    return f"mysql_{number}" if number.isdigit() else "unwritable"
 
 
 class Standing(StrEnum):
@@ -119,4 +148,5 @@ class BackOff:
         if failures >= self.quarantine_after:
             return self.quarantine
         # The exponent is bounded since the result is.
-        return min(self.period * 2 ** min(failures - 1, 20), self.quarantine)
+        factor: int = 2 ** min(failures - 1, 20)
+        return min(self.period * factor, self.quarantine)

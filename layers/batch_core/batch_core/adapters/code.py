@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 _DIGITS = 12
 
 
-def code_version(folders: Iterable[Path]) -> str:
-    """Name the Python and SQL files of some folders by their content.
+def code_version(places: Iterable[Path]) -> str:
+    """Name the Python and SQL files of some files and folders by their content.
 
     A number that somebody has to raise says what was meant to be deployed; this says what runs.
     """
     digest = sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
+    for place in places:
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.suffix in {".py", ".sql"}:
-                digest.update(f"{path.relative_to(folder)}\0".encode())
+                digest.update(f"{path.name}\0".encode())
                 digest.update(sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:_DIGITS]

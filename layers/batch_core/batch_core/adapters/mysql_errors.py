@@ -54,6 +54,7 @@ _CLASSES: Final[dict[type[DatabaseError], set[int]]] = {
     SchemaError: {
         1049,  # no such schema
         1054,  # no such column
+        1060,  # two columns of one name
         1064,  # syntax
         1136,  # number of columns and of values differ
         1146,  # no such table

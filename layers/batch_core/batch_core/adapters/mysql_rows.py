@@ -1,4 +1,4 @@
-"""The job's table and the ledger's records, written in one transaction."""
+"""The job's table and what the ledger says of it, written in one transaction."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from batch_core.errors import GoneError
+from batch_core.job import Table
 from batch_core.outcomes import Outcome
 from batch_core.ports import RejectedRow
 from batch_core.upsert import Upsert, isolate
+from batch_core.user_state import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from batch_core.adapters.mysql_connection import Database, Session
-    from batch_core.job import Table
     from batch_core.records import Record
 
 _LEDGER: Final = Upsert.overwriting(
@@ -23,6 +24,8 @@ _LEDGER: Final = Upsert.overwriting(
     key=("run_id", "chunk", "grp", "part"),
     columns=("rows", "stored", "rejected", "gone"),
 )
+# Guarded like the job's table: a mark that arrives late does not undo a newer one.
+_USERS: Final = Upsert.guarded(Table("batch_user", ()), ("user_id", "failures", "error"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class MySqlRowStore:
 
         def work(session: Session) -> list[RejectedRow]:
             rejected = [*unwritable, *_write_lines(session, table, lines)]
+            _mark(session, unique, rejected)
             _enter(session, unique, rejected)
             return rejected
 
@@ -133,6 +137,18 @@ def _write_newest(session: Session, table: Table, lines: Sequence[_Line]) -> lis
                 outcome = Outcome.GONE if isinstance(error, GoneError) else Outcome.REJECTED
                 rejected.append(RejectedRow(line.record, line.row, outcome, str(error)))
     return rejected
+
+
+def _mark(session: Session, records: Sequence[Record], rejected: Sequence[RejectedRow]) -> None:
+    marked: dict[str, bytes] = {}
+    # The newest mark of a user is the one that stays.
+    for record in sorted(records, key=lambda record: record.version):
+        for mark in marks_of(record, rejected):
+            user_id, failures, error = mark.values
+            marked[user_id] = _USERS.row((user_id, failures, error, record.version))
+    rows = [row for _, row in sorted(marked.items())]
+    for part in _USERS.split(rows):
+        session.execute(_USERS.statement(rows[part]))
 
 
 def _enter(session: Session, records: Sequence[Record], rejected: Sequence[RejectedRow]) -> None:

@@ -1,0 +1,181 @@
+"""The users query, in memory and in MariaDB."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import pytest
+
+from batch_core.adapters.mysql_connection import Database
+from batch_core.adapters.mysql_users import MySqlUserSource
+from batch_core.errors import SchemaError
+from batch_core.ports import Candidate, UserSource
+from tests.support.fakes import FakeUserSource
+from tests.support.mariadb import MariaDbServer
+from tests.support.world import MySqlWorld
+
+MANY = "SELECT seq AS user_id, REPEAT('x', 500) AS text FROM seq_1_to_200000"
+
+
+@pytest.fixture
+def database(mysql_world: MySqlWorld) -> Database:
+    return mysql_world.database
+
+
+@pytest.fixture(params=["fake", "mysql"])
+def source(request: pytest.FixtureRequest) -> UserSource:
+    """Five users; earlier runs know of failures of the second and the fourth."""
+    if request.param == "fake":
+        users = [{"user_id": n, "name": f"n{n}"} for n in range(1, 6)]
+        return FakeUserSource(users, known={2: (3, 1_000), 4: (0, 2_000)})
+    database: Database = request.getfixturevalue("database")
+    database.ask(lambda s: s.execute("CREATE TABLE p (id BIGINT PRIMARY KEY, name TEXT)"))
+    database.ask(lambda s: s.execute("INSERT INTO p SELECT seq, CONCAT('n', seq) FROM seq_1_to_5"))
+    know(database, ("2", 3, 1_000), ("4", 0, 2_000))
+    return MySqlUserSource(database)
+
+
+QUERY = "SELECT id AS user_id, name FROM p"
+
+
+def know(database: Database, *users: tuple[str, int, int]) -> None:
+    for user_id, failures, version in users:
+        statement = (
+            "INSERT INTO batch_user (user_id, failures, error, version) VALUES (%s,%s,'',%s)"
+        )
+        database.ask(lambda s, row=(user_id, failures, version): s.execute(statement, row))
+
+
+def ids(candidates: Iterator[Candidate]) -> list[object]:
+    return [candidate.user["user_id"] for candidate in candidates]
+
+
+def test_users_come_by_column_name_with_what_is_known_of_them(source: UserSource) -> None:
+    assert list(source.users(QUERY)) == [
+        Candidate({"user_id": 1, "name": "n1"}),
+        Candidate({"user_id": 2, "name": "n2"}, failures=3, failed_at=1_000),
+        Candidate({"user_id": 3, "name": "n3"}),
+        Candidate({"user_id": 4, "name": "n4"}, failures=0, failed_at=2_000),
+        Candidate({"user_id": 5, "name": "n5"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "order"),
+    [
+        (None, [1, 2, 3, 4, 5]),
+        (1, [1, 2, 3, 4, 5]),
+        (4, [4, 5, 1, 2, 3]),
+        (99, [1, 2, 3, 4, 5]),
+    ],
+)
+def test_users_from_the_start_on_come_first_and_nobody_is_left_out(
+    source: UserSource, start: int | None, order: Sequence[int]
+) -> None:
+    assert ids(source.users(QUERY, start=start)) == order
+
+
+@pytest.mark.parametrize("order", ["", "ORDER BY name DESC", "ORDER BY id DESC;"])
+def test_the_order_is_that_of_the_ids_whatever_the_query_says(
+    database: Database, order: str
+) -> None:
+    query = f"SELECT seq AS id, seq AS user_id, 'x' AS name FROM seq_1_to_3 {order}"
+
+    assert ids(MySqlUserSource(database).users(query)) == [1, 2, 3]
+
+
+def test_text_keys_are_told_apart_by_case_and_accent(database: Database) -> None:
+    query = (
+        "SELECT column_0 AS user_id FROM (SELECT 'a' AS column_0 UNION SELECT 'A' COLLATE"
+        " utf8mb4_bin UNION SELECT 'ä') AS u"
+    )
+    know(database, ("A", 2, 1))
+
+    found = {c.user["user_id"]: c.failures for c in MySqlUserSource(database).users(query)}
+
+    assert found == {"a": 0, "A": 2, "ä": 0}
+
+
+def test_a_user_without_an_id_is_listed_wherever_the_listing_begins(database: Database) -> None:
+    query = "SELECT NULL AS user_id UNION SELECT 1 UNION SELECT 2"
+
+    assert sorted(map(str, ids(MySqlUserSource(database).users(query, start=2)))) == [
+        "1",
+        "2",
+        "None",
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT a.seq AS user_id, b.seq AS user_id FROM seq_1_to_2 a JOIN seq_1_to_2 b",
+        "SELECT seq AS id FROM seq_1_to_2",
+        "SELECT FROM",
+    ],
+)
+def test_a_query_that_cannot_be_listed_is_the_schemas_error(database: Database, query: str) -> None:
+    with pytest.raises(SchemaError):
+        list(MySqlUserSource(database).users(query))
+
+
+def test_the_listing_is_not_sorted_on_disk(database: Database) -> None:
+    """The job's query is merged into the one around it, so that the key gives the order."""
+    database.ask(lambda s: s.execute("CREATE TABLE p (id BIGINT PRIMARY KEY, name TEXT)"))
+    database.ask(lambda s: s.execute("INSERT INTO p SELECT seq, 'x' FROM seq_1_to_2000"))
+    seen: list[str] = []
+
+    class Explained(MySqlUserSource):
+        def _stream(self, query: str) -> Iterator[Candidate]:
+            rows = database.ask(lambda s: s.rows(f"EXPLAIN {query}"))
+            seen.extend(str(row) for row in rows)
+            return iter(())
+
+    list(Explained(database).users(QUERY, start=1_000))
+
+    assert seen
+    assert not any("filesort" in row or "DERIVED" in row for row in seen), seen
+
+
+def test_a_percent_sign_in_the_query_is_left_alone(database: Database) -> None:
+    rows = MySqlUserSource(database).users("SELECT 1 AS user_id WHERE 'a%s' LIKE 'a%'")
+
+    assert len(list(rows)) == 1
+
+
+def test_a_listing_that_is_given_up_leaves_no_query_behind(
+    database: Database, mariadb: MariaDbServer
+) -> None:
+    users = MySqlUserSource(database).users(MANY)
+    next(iter(users))
+    users.close()  # type: ignore[attr-defined]
+
+    assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM information_schema.INNODB_TRX")
+        assert cursor.fetchone() == (0,)
+
+
+def test_a_listing_that_was_read_to_its_end_keeps_the_connection(database: Database) -> None:
+    before = database.ask(lambda s: s.row("SELECT CONNECTION_ID()"))
+    list(MySqlUserSource(database).users("SELECT 1 AS user_id"))
+
+    assert database.ask(lambda s: s.row("SELECT CONNECTION_ID()")) == before
+
+
+def test_memory_does_not_grow_with_the_number_of_users(database: Database) -> None:
+    users = MySqlUserSource(database).users(MANY)
+    next(users)
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in islice(users, 20_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        users.close()  # type: ignore[attr-defined]
+
+    assert count == 20_000
+    # 10 MB of rows were read.
+    assert peak < 3_000_000

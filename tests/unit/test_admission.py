@@ -1,0 +1,91 @@
+"""How many users fit into a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_core.admission import Plan, plan
+from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS
+from batch_core.ports import LastRun
+from tests.unit.test_list_users import configured
+
+SECONDS = 200.0
+
+
+def planned(group_size: int = 100, last: LastRun | None = None, **settings: Any) -> Plan:
+    defaults = {"chunk_size": 5_000, "chunk_concurrency": 8, "group_concurrency": 40}
+    return plan(
+        configured(**defaults | settings), group_size=group_size, last=last, seconds=SECONDS
+    )
+
+
+def test_without_a_run_before_only_the_sizes_are_the_limit() -> None:
+    assert planned() == Plan(users=CHUNKS_PER_RUN * 5_000, chunk_size=5_000)
+
+
+def test_a_chunk_never_has_more_groups_than_a_map_may_iterate_over() -> None:
+    assert planned(1, chunk_size=10_000).chunk_size == GROUPS_PER_CHUNK
+    assert planned(7, chunk_size=10_000).chunk_size == 7 * GROUPS_PER_CHUNK
+
+
+def test_a_chunk_holds_whole_groups_and_at_least_one() -> None:
+    assert planned(7, chunk_size=20).chunk_size == 14
+    assert planned(50, chunk_size=20).chunk_size == 50
+
+
+def test_a_rate_is_a_limit_from_the_first_run_on() -> None:
+    assert planned(api_requests_per_second=10.0).users == 1_600
+
+
+def test_what_users_took_in_the_last_run_says_how_many_fit() -> None:
+    # 320 groups at once, 200 s, of which four fifths are used, 2.56 s a user.
+    assert planned(last=LastRun(user_ms=2_560, stopped=False)).users == 20_000
+
+
+def test_what_just_fits_is_spread_over_all_lanes() -> None:
+    assert planned(last=LastRun(user_ms=2_560, stopped=False)).chunk_size == 2_500
+
+
+def test_users_that_are_fast_fit_however_many_they_are() -> None:
+    assert planned(last=LastRun(user_ms=4, stopped=False)) == planned()
+
+
+def test_a_group_is_asked_however_slow_the_api_was() -> None:
+    assert planned(last=LastRun(user_ms=1e9, stopped=False)).users == 100
+
+
+def test_an_api_that_failed_for_everyone_is_probed() -> None:
+    assert planned(last=LastRun(user_ms=None, stopped=True)).users == PROBE_USERS
+
+
+@given(
+    group_size=st.integers(1, 1_000),
+    user_ms=st.floats(1, 1e6),
+    chunk_size=st.integers(1, 40_000),
+    chunks=st.integers(1, 40),
+    groups=st.integers(1, 40),
+)
+def test_what_is_admitted_takes_no_longer_than_there_is_time(
+    group_size: int, user_ms: float, chunk_size: int, chunks: int, groups: int
+) -> None:
+    fits = planned(
+        group_size,
+        LastRun(user_ms=user_ms, stopped=False),
+        chunk_size=chunk_size,
+        chunk_concurrency=chunks,
+        group_concurrency=groups,
+    )
+
+    slots = chunks * groups
+    assert fits.users * user_ms / 1000 / slots <= SECONDS or fits.users == group_size
+    assert fits.chunk_size % group_size == 0
+    assert fits.chunk_size // group_size <= GROUPS_PER_CHUNK
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.4])
+def test_a_rate_so_low_that_nothing_fits_still_lets_a_group_through(rate: float) -> None:
+    assert planned(api_requests_per_second=rate).users == 100

@@ -1,0 +1,127 @@
+"""What is remembered about users that fail, and when they are asked again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batch_core.outcomes import Outcome
+from batch_core.ports import RejectedRow
+from batch_core.records import Record
+from batch_core.user_state import BackOff, Mark, Standing, can_be_marked, marks_of
+
+MINUTE = 60_000
+NOW = 1_769_853_600_000
+BACK_OFF = BackOff(period=timedelta(minutes=10), quarantine_after=5, quarantine=timedelta(hours=24))
+
+
+@pytest.mark.parametrize(
+    ("failures", "minutes", "standing"),
+    [
+        (1, 0, Standing.DUE),
+        (1, 10, Standing.DUE),
+        (2, 10, Standing.BACKING_OFF),
+        (2, 20, Standing.DUE),
+        (3, 30, Standing.BACKING_OFF),
+        (3, 40, Standing.DUE),
+        (4, 70, Standing.BACKING_OFF),
+        (4, 80, Standing.DUE),
+        (5, 80, Standing.QUARANTINED),
+        (5, 24 * 60, Standing.DUE),
+        (60_000, 23 * 60, Standing.QUARANTINED),
+        (60_000, 24 * 60, Standing.DUE),
+    ],
+)
+def test_breaks_double_until_quarantine(failures: int, minutes: int, standing: Standing) -> None:
+    failed_at = NOW - minutes * MINUTE
+
+    assert BACK_OFF.standing(failures=failures, failed_at=failed_at, version=NOW) is standing
+
+
+def test_a_run_that_comes_a_little_early_does_not_cost_a_whole_break() -> None:
+    early = NOW - 20 * MINUTE + 4 * MINUTE
+
+    assert BACK_OFF.standing(failures=2, failed_at=early, version=NOW) is Standing.DUE
+
+
+@given(failures=st.integers(0, 70_000), minutes=st.integers(0, 100_000))
+def test_nobody_is_left_alone_for_longer_than_the_quarantine(failures: int, minutes: int) -> None:
+    standing = BACK_OFF.standing(failures=failures, failed_at=NOW - minutes * MINUTE, version=NOW)
+
+    assert standing is Standing.DUE or minutes < 24 * 60
+
+
+@given(st.integers(0, 70_000), st.text(max_size=300))
+def test_a_mark_is_what_was_written(failures: int, error: str) -> None:
+    mark = Mark("u", failures, error)
+
+    assert Mark.from_json(mark.to_json()) == mark
+    assert mark.values[1] <= 65_535
+    assert len(mark.values[2]) <= 100
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, [], [1, 2], [1, "2", ""], [1, -1, ""], [None, 1, ""], ["x" * 256, 1, ""], [1.5, 1, ""]],
+)
+def test_what_is_no_mark_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="mark"):
+        Mark.from_json(value)
+
+
+@pytest.mark.parametrize(
+    ("user_id", "can"),
+    [(1, True), ("x" * 255, True), ("x" * 256, False), (None, False), (1.5, False)],
+)
+def test_only_ids_that_the_ledger_can_hold_are_marked(user_id: object, can: bool) -> None:
+    assert can_be_marked(user_id) is can
+
+
+def record(**changes: Any) -> Record:
+    values: dict[str, Any] = {
+        "tenant": "demo",
+        "run_id": "r",
+        "chunk": 0,
+        "group": 0,
+        "version": 1,
+        "trace_id": "",
+        "segment_id": "",
+        "part": 0,
+        "columns": ("user_id",),
+        "rows": ((1,), (2,), (3,)),
+    }
+    return Record(**values | changes)
+
+
+def test_users_that_never_failed_and_were_stored_need_no_mark() -> None:
+    assert marks_of(record(), []) == []
+
+
+def test_who_failed_before_and_is_stored_now_has_recovered() -> None:
+    assert marks_of(record(failures=((2, 4),)), []) == [Mark(2, 0)]
+
+
+def test_a_refused_row_is_one_more_failure_and_its_text_is_not_kept() -> None:
+    given = record(failures=((2, 4),))
+    refused = [
+        RejectedRow(given, (2,), Outcome.REJECTED, "1406: Data too long: 'secret'"),
+        RejectedRow(given, (3,), Outcome.REJECTED, "the row takes 20000 bytes"),
+    ]
+
+    assert marks_of(given, refused) == [Mark(2, 5, "mysql_1406"), Mark(3, 1, "unwritable")]
+
+
+def test_who_is_gone_is_forgotten() -> None:
+    given = record(failures=((2, 4),))
+
+    assert marks_of(given, [RejectedRow(given, (2,), Outcome.GONE, "1452")]) == [Mark(2, 0)]
+
+
+def test_the_marks_of_a_record_are_passed_on() -> None:
+    mark = Mark(9, 3, "http_500")
+
+    assert marks_of(record(marks=(mark,)), []) == [mark]
