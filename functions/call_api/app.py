@@ -8,6 +8,7 @@ from typing import Any
 from batch_core.adapters.api_secret import ApiSecret
 from batch_core.adapters.http import AiohttpApiClient
 from batch_core.adapters.s3 import S3PayloadStore
+from batch_core.breaker import Breakers
 from batch_core.call_api import ChunkReader, call_api
 from batch_core.observability import observed
 from batch_core.settings import CallApiSettings
@@ -26,8 +27,13 @@ def parts() -> dict[str, Any]:
         allow_private=settings.api_allow_private_addresses,
         secret=ApiSecret(settings.api_secret_arn),
     )
-    reader = ChunkReader(store)
-    return {"tenant": settings.tenant_id, "store": store, "reader": reader, "api": api}
+    return {
+        "tenant": settings.tenant_id,
+        "store": store,
+        "reader": ChunkReader(store),
+        "api": api,
+        "breakers": Breakers(store),
+    }
 
 
 @observed("Call API")

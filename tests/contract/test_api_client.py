@@ -11,8 +11,9 @@ import pytest
 from batch_core.adapters.http import AiohttpApiClient
 from batch_core.job import Request, Response
 from batch_core.outcomes import Outcome
-from batch_core.ports import Answer, ApiClient, Failure
-from tests.support.fakes_api import FakeApi, Served
+from batch_core.ports import BREAKER_OPEN, Answer, ApiClient, CallBreaker, Failure
+from batch_core.retry import Setback
+from tests.support.fakes_api import FakeApi, FakeBreaker, Served
 from tests.support.scripted_server import Exchange, ScriptedServer, answer
 
 
@@ -24,8 +25,16 @@ class Api:
     serve: Callable[[str, Served], None]
     count: Callable[[], int]
 
-    def call(self, requests: Sequence[Request], *, seconds: float = 30) -> list[Answer]:
-        return self.client.call(requests, seconds=seconds, requests_per_second=0)
+    def call(
+        self,
+        requests: Sequence[Request],
+        *,
+        seconds: float = 30,
+        breaker: CallBreaker | None = None,
+    ) -> list[Answer]:
+        return self.client.call(
+            requests, seconds=seconds, requests_per_second=0, breaker=breaker or FakeBreaker()
+        )
 
 
 @pytest.fixture(params=["fake", "http"])
@@ -117,3 +126,43 @@ def test_without_time_nothing_is_asked_and_nobody_is_lost(api: Api, seconds: flo
 def test_a_request_that_climbs_out_of_the_base_url_is_not_sent(api: Api) -> None:
     assert api.call([Request("/users/../admin")]) == [Failure(Outcome.REJECTED, "bad_path")]
     assert api.count() == 0
+
+
+# --- the breaker ------------------------------------------------------------------------------
+
+
+def test_an_open_breaker_lets_nothing_through(api: Api) -> None:
+    breaker = FakeBreaker(after=0)
+    assert api.call([Request("/a"), Request("/b")], breaker=breaker) == [BREAKER_OPEN] * 2
+    assert api.count() == 0
+    assert breaker.results == []
+
+
+def test_a_request_that_must_not_be_sent_is_rejected_behind_an_open_breaker_too(api: Api) -> None:
+    answers = api.call([Request("/a/../b")], breaker=FakeBreaker(after=0))
+    assert answers == [Failure(Outcome.REJECTED, "bad_path")]
+
+
+def test_the_breaker_hears_of_every_attempt(api: Api) -> None:
+    api.serve("/good", Served(body=b"x", etag='"e"'))
+    api.serve("/ill", Served(500))
+    breaker = FakeBreaker()
+    requests = [Request("/good"), Request("/good", etag='"e"'), Request("/none"), Request("/ill")]
+    api.call(requests, breaker=breaker)
+    assert len(breaker.results) == api.count()
+    for heard in (Response(200, b"x", '"e"'), None, Failure(Outcome.REJECTED, "http_404")):
+        assert breaker.results.count(heard) == 1
+    assert Setback("http_500") in breaker.results
+
+
+def test_who_was_asked_about_before_the_breaker_opened_keeps_the_answer(api: Api) -> None:
+    for n in range(20):
+        api.serve(f"/{n}", Served(body=b"x") if n % 2 else Served(500))
+    breaker = FakeBreaker(after=6)
+    answers = api.call([Request(f"/{n}") for n in range(20)], breaker=breaker)
+    asked = [answer for answer in answers if answer != BREAKER_OPEN]
+    # The HTTP client has up to four calls in flight when it opens.
+    assert 3 <= len(asked) <= 6 + 4
+    assert set(asked) == {Response(200, b"x"), Failure(Outcome.RETRY_LATER, "http_500")}
+    assert answers[-1] == BREAKER_OPEN
+    assert breaker.shared == 1

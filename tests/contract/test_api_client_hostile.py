@@ -23,6 +23,7 @@ from batch_core.job import Request, Response
 from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.ports import Answer, Failure
+from tests.support.fakes_api import FakeBreaker
 from tests.support.scripted_server import Exchange, ScriptedServer, answer, raw
 
 
@@ -60,7 +61,7 @@ def ask(
     server: ScriptedServer, *requests: Request, seconds: float = 30, **options: Any
 ) -> list[Answer]:
     with client(server.url, **options) as api:
-        return api.call(requests, seconds=seconds, requests_per_second=0)
+        return api.call(requests, seconds=seconds, requests_per_second=0, breaker=FakeBreaker())
 
 
 def later(error: str) -> Failure:
@@ -128,7 +129,12 @@ def test_a_connection_that_is_never_taken_times_out(monkeypatch: pytest.MonkeyPa
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         with client(f"http://127.0.0.1:{listener.getsockname()[1]}") as api:
-            answers = api.call([Request("/", method="POST")], seconds=30, requests_per_second=0)
+            answers = api.call(
+                [Request("/", method="POST")],
+                seconds=30,
+                requests_per_second=0,
+                breaker=FakeBreaker(),
+            )
     assert answers == [later("connect_timeout")]
     assert meter.reading()["api_requests"] == 3
 
@@ -368,7 +374,12 @@ def test_a_refused_connection_is_tried_again_even_for_a_request_with_effects() -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: refuses
         with client(f"http://127.0.0.1:{taken.getsockname()[1]}") as api:
-            answers = api.call([Request("/", method="POST")], seconds=5, requests_per_second=0)
+            answers = api.call(
+                [Request("/", method="POST")],
+                seconds=5,
+                requests_per_second=0,
+                breaker=FakeBreaker(),
+            )
     assert answers == [later("connect")]
     assert meter.reading()["api_requests"] == 3
 
@@ -381,7 +392,7 @@ def test_a_name_that_does_not_resolve_is_left_to_the_next_run(
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with client("http://api.invalid") as api:
-        answers = api.call([Request("/")], seconds=5, requests_per_second=0)
+        answers = api.call([Request("/")], seconds=5, requests_per_second=0, breaker=FakeBreaker())
     assert answers == [later("dns")]
 
 
@@ -392,7 +403,7 @@ def test_connections_are_kept_from_one_invocation_to_the_next(server: ScriptedSe
     server.on("/", answer(200))
     with client(server.url, concurrency=1) as api:
         for _ in range(3):
-            api.call([Request("/")] * 5, seconds=30, requests_per_second=0)
+            api.call([Request("/")] * 5, seconds=30, requests_per_second=0, breaker=FakeBreaker())
     assert server.connections == 1
 
 
@@ -403,9 +414,15 @@ def test_a_connection_closed_between_invocations_fails_nobody(
     server.on("/", answer(200))
     with client(server.url) as api:
         requests = [Request("/", method=method)] * 4
-        assert api.call(requests, seconds=30, requests_per_second=0) == [Response(200, b"")] * 4
+        assert (
+            api.call(requests, seconds=30, requests_per_second=0, breaker=FakeBreaker())
+            == [Response(200, b"")] * 4
+        )
         server.drop_connections()
-        assert api.call(requests, seconds=30, requests_per_second=0) == [Response(200, b"")] * 4
+        assert (
+            api.call(requests, seconds=30, requests_per_second=0, breaker=FakeBreaker())
+            == [Response(200, b"")] * 4
+        )
     assert len(server.received) == 8
 
 
@@ -416,9 +433,11 @@ def test_after_a_freeze_no_old_connection_is_used(
     now = 1_000_000.0
     monkeypatch.setattr("batch_core.adapters.http.time.time", lambda: now)
     with client(server.url, concurrency=1) as api:
-        api.call([Request("/")], seconds=30, requests_per_second=0)
+        api.call([Request("/")], seconds=30, requests_per_second=0, breaker=FakeBreaker())
         now += 600
-        api.call([Request("/", method="POST")], seconds=30, requests_per_second=0)
+        api.call(
+            [Request("/", method="POST")], seconds=30, requests_per_second=0, breaker=FakeBreaker()
+        )
     assert [request.connection for request in server.received] == [1, 2]
 
 
@@ -467,7 +486,9 @@ def test_no_more_than_the_concurrency_is_in_flight(server: ScriptedServer) -> No
 def test_calls_keep_the_tenants_rate(server: ScriptedServer) -> None:
     server.on("/", answer(200))
     with client(server.url) as api:
-        answers = api.call([Request("/")] * 10, seconds=0.5, requests_per_second=10)
+        answers = api.call(
+            [Request("/")] * 10, seconds=0.5, requests_per_second=10, breaker=FakeBreaker()
+        )
     # Places at 0, 0.1, ... 0.4 s; what would start at 0.5 s or later does not fit.
     assert answers[5:] == [later("deadline")] * 5
     assert len(server.received) <= 5

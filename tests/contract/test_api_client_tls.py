@@ -18,6 +18,7 @@ from batch_core.job import Request, Response
 from batch_core.outcomes import Outcome
 from batch_core.ports import Answer, Failure
 from tests.support.certificates import Authority
+from tests.support.fakes_api import FakeBreaker
 from tests.support.scripted_server import ScriptedServer, answer
 
 TLS = [Failure(Outcome.RETRY_LATER, "tls")]
@@ -49,7 +50,7 @@ def ask(url: str, *, allow_private: bool = True, tls: ssl.SSLContext | bool = Tr
         secret=lambda: "s3cret",
         tls=tls,
     ) as client:
-        return client.call([Request("/")], seconds=30, requests_per_second=0)
+        return client.call([Request("/")], seconds=30, requests_per_second=0, breaker=FakeBreaker())
 
 
 # --- certificates -----------------------------------------------------------------------------
@@ -76,7 +77,9 @@ def test_a_connection_closed_between_invocations_fails_nobody(authority: Authori
         server.on("/", answer(200))
         requests = [Request("/", method="POST")] * 4
         for _ in range(2):
-            answers = client.call(requests, seconds=30, requests_per_second=0)
+            answers = client.call(
+                requests, seconds=30, requests_per_second=0, breaker=FakeBreaker()
+            )
             assert answers == [Response(200, b"")] * 4
             server.drop_connections()
 

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from batch_core.errors import StreamError
 from batch_core.job import Request, Response
 from batch_core.outcomes import Outcome
-from batch_core.ports import Answer, ApiClient, Failure, RecordStream
+from batch_core.ports import (
+    BREAKER_OPEN,
+    LATE,
+    Answer,
+    ApiClient,
+    CallBreaker,
+    Failure,
+    RecordStream,
+)
+from batch_core.retry import Setback
 
 
 @dataclass(frozen=True)
@@ -33,24 +43,58 @@ class FakeApi(ApiClient):
         self.pages[path] = served
 
     def call(
-        self, requests: Sequence[Request], *, seconds: float, requests_per_second: float
+        self,
+        requests: Sequence[Request],
+        *,
+        seconds: float,
+        requests_per_second: float,
+        breaker: CallBreaker,
     ) -> list[Answer]:
         self.budgets.append((seconds, requests_per_second))
-        return [self._answer(request, seconds) for request in requests]
+        return [self._answer(request, seconds, breaker) for request in requests]
 
-    def _answer(self, request: Request, seconds: float) -> Answer:
-        if seconds <= 0:
-            return Failure(Outcome.RETRY_LATER, "deadline")
+    def _answer(self, request: Request, seconds: float, breaker: CallBreaker) -> Answer:
         if ".." in request.path:
             return Failure(Outcome.REJECTED, "bad_path")
+        if not breaker.allows():
+            return BREAKER_OPEN
+        if seconds <= 0:
+            return LATE
+        result = self._attempt(request)
+        if breaker.heard(result):
+            breaker.share()
+        if isinstance(result, Setback):
+            return Failure(Outcome.RETRY_LATER, result.error)
+        return result
+
+    def _attempt(self, request: Request) -> Answer | Setback:
         self.asked.append(request)
         served = self.pages.get(request.path, Served(404))
         if request.etag is not None and request.etag == served.etag:
             return None
         if 200 <= served.status < 300:
             return Response(served.status, served.body, served.etag)
-        outcome = Outcome.RETRY_LATER if served.status >= 500 else Outcome.REJECTED
-        return Failure(outcome, f"http_{served.status}")
+        error = f"http_{served.status}"
+        return Setback(error) if served.status >= 500 else Failure(Outcome.REJECTED, error)
+
+
+class FakeBreaker(CallBreaker):
+    """Opens behind so many attempts; remembers what it heard."""
+
+    def __init__(self, *, after: float = inf) -> None:
+        self.results: list[Answer | Setback] = []
+        self.shared = 0
+        self._after = after
+
+    def allows(self) -> bool:
+        return len(self.results) < self._after
+
+    def heard(self, result: Answer | Setback) -> bool:
+        self.results.append(result)
+        return len(self.results) == self._after
+
+    def share(self) -> None:
+        self.shared += 1
 
 
 class FakeStream(RecordStream):

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_core import claims
+from batch_core.breaker import REFUSALS_TO_OPEN, WINDOW, Breakers
 from batch_core.call_api import MARGIN_SECONDS, SHARED_READ_BELOW, ChunkReader, call_api
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import PayloadAlteredError, PayloadMissingError
 from batch_core.failures import pseudonym
 from batch_core.job import Job, RejectError, Request, Table, User
-from batch_core.outcomes import Tally
+from batch_core.outcomes import Outcome, Tally
+from batch_core.ports import LATE, Answer, Failure
 from batch_core.run import Run
 from tests.support.fakes import FakePayloadStore
 from tests.support.fakes_api import FakeApi, Served
@@ -58,6 +60,9 @@ class World:
             path = f"/users/{user['user_id']}"
             self.api.serve(path, Served(body=b'{"id":%d}' % user["user_id"], etag='"new"'))
         self.reader = ChunkReader(self.store)
+        self.breakers = Breakers(self.store)
+        self.now = NOW
+        self.late = self.api_ms = -1
 
     def call(
         self, group: int = 0, *, job: Job = JOB, seconds: float = 30.0
@@ -69,10 +74,12 @@ class World:
             reader=self.reader,
             store=self.store,
             api=self.api,
+            breakers=self.breakers,
             seconds=seconds,
-            now=lambda: NOW,
+            now=lambda: self.now,
         )
-        assert output.keys() == {"claim", "tally"}
+        assert output.keys() == {"claim", "tally", "api_ms", "late"}
+        self.late, self.api_ms = output["late"], output["api_ms"]
         claimed = claims.redeem(output["claim"], run=self.run, store=self.store)
         return claimed, Tally.from_json(output["tally"])
 
@@ -210,8 +217,71 @@ def test_without_time_nothing_is_read_or_asked_and_nobody_is_lost(
     world.run = Run.from_json({**world.run.to_json(), "ends_at": NOW + ends_in})
     claimed, tally = world.call(2, seconds=seconds)
     assert (claimed, tally) == ([], Tally(retry_later=5))
+    assert (world.late, world.api_ms) == (5, 0)
     assert world.store.reads == []
     assert world.api.budgets == []
+
+
+def test_users_whom_the_time_did_not_reach_are_counted_as_late() -> None:
+    world = World(users(5))
+    world.api.serve("/users/4", Served(503))
+    world.api.call = lambda requests, **_: [LATE] * 3 + [None, Failure(Outcome.RETRY_LATER, "x")]  # type: ignore[method-assign]
+    _, tally = world.call()
+    assert (world.late, tally) == (3, Tally(unchanged=1, retry_later=4))
+
+
+def test_the_time_of_the_calls_is_told_in_whole_milliseconds() -> None:
+    world = World(users(2))
+    answer = world.api.call
+
+    def slowly(requests: Sequence[Request], **how: Any) -> list[Answer]:
+        world.now += 1.25
+        return answer(requests, **how)
+
+    world.api.call = slowly  # type: ignore[method-assign]
+    world.call()
+    assert (world.api_ms, world.late) == (1250, 0)
+
+
+# --- the breaker ------------------------------------------------------------------------------
+
+
+def test_behind_an_open_breaker_the_rest_is_skipped() -> None:
+    world = World(users(WINDOW + 10))
+    for n in range(WINDOW + 10):
+        world.api.serve(f"/users/{n}", Served(500))
+    claimed, tally = world.call()
+    failed = len(world.api.asked)
+    assert failed < WINDOW
+    assert (claimed, tally) == ([], Tally(retry_later=failed, skipped=WINDOW + 10 - failed))
+
+
+def test_once_it_is_open_groups_are_neither_read_nor_asked_about() -> None:
+    world = World(users(WINDOW + 10), group_size=WINDOW)
+    for n in range(WINDOW + 10):
+        world.api.serve(f"/users/{n}", Served(500))
+    world.call(0)
+    asked, reads = len(world.api.asked), len(world.store.reads)
+    assert world.call(1) == ([], Tally(skipped=10))
+    assert (len(world.api.asked), len(world.store.reads)) == (asked, reads)
+    assert (world.late, world.api_ms) == (0, 0)
+
+
+def test_when_the_key_is_refused_for_everyone_nobody_is_rejected() -> None:
+    world = World(users(30))
+    for n in range(30):
+        world.api.serve(f"/users/{n}", Served(404 if n == 0 else 401))
+    _, tally = world.call()
+    refused = REFUSALS_TO_OPEN
+    assert tally == Tally(rejected=1, retry_later=refused, skipped=29 - refused)
+
+
+def test_a_user_who_is_refused_among_others_who_are_not_is_rejected() -> None:
+    world = World(users(30))
+    for n in range(0, 30, 3):
+        world.api.serve(f"/users/{n}", Served(403))
+    _, tally = world.call()
+    assert tally == Tally(rejected=10)
 
 
 # --- all together -----------------------------------------------------------------------------
@@ -236,6 +306,8 @@ def test_every_user_is_accounted_for_exactly_once(statuses: list[int]) -> None:
         return
     claimed, tally = world.call(job=job(some))
     assert len(claimed) + tally.settled == len(listed)
+    if tally.skipped:
+        return
     assert tally == Tally(
         unchanged=statuses.count(304),
         rejected=sum(statuses.count(s) for s in (400, 404, -1)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_core.codec import OverLimitError, compress, decompress, dump_json, parse_json
+from batch_core.codec import (
+    OverLimitError,
+    compress,
+    decompress,
+    dump_json,
+    parse_json,
+    parse_strict_json,
+)
 
 json_values = st.recursive(
     st.none()
@@ -49,13 +57,51 @@ def test_what_has_no_json_form_is_an_error(value: Any) -> None:
         dump_json({"x": value})
 
 
+@pytest.mark.parametrize("parse", [parse_json, parse_strict_json])
 @pytest.mark.parametrize(
     "text",
     ["", "{", "NaN", "Infinity", "-Infinity", "{'a': 1}", "[1,]", '"\\ud800"', "01", "[" * 100_000],
 )
-def test_what_is_not_strict_json_is_an_error(text: str) -> None:
+def test_what_is_not_strict_json_is_an_error(parse: Callable[[bytes], Any], text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the class is the contract
-        parse_json(text)
+        parse(text.encode())
+
+
+@given(json_values)
+def test_looking_for_twins_changes_no_value(value: Any) -> None:
+    text = dump_json(value)
+    assert parse_strict_json(text) == parse_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('{"a": 1, "a": 1}', "a"),
+        ('{"a": 1, "b": 2, "\\u0061": 3}', "a"),
+        ('[{"x": {"b": [], "c": 1, "b": 2}}]', "b"),
+        ('{"": 1, "": 2}', ""),
+        ('{"\\u00e9": 1, "\u00e9": 2}', "\u00e9"),
+        (f'{{"{"k" * 500}": 1, "{"k" * 500}": 2}}', "k" * 40),
+    ],
+)
+def test_a_key_given_twice_is_named_and_nothing_else_of_the_text_is(text: str, key: str) -> None:
+    with pytest.raises(ValueError, match="twice") as caught:
+        parse_strict_json(text.encode())
+    assert str(caught.value) == f"the key {key!r} is given twice"
+
+
+@pytest.mark.parametrize("text", ['{"a": {"a": 1}}', '[{"a": 1}, {"a": 1}]', '{"a": 1, "A": 1}'])
+def test_the_same_key_in_another_object_is_no_twin(text: str) -> None:
+    assert parse_strict_json(text.encode()) == parse_json(text)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_json_or_a_value_error(text: bytes) -> None:
+    try:
+        parsed = parse_strict_json(text)
+    except ValueError:
+        return
+    assert parsed == parse_json(text)
 
 
 @given(st.binary(max_size=5000))

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from batch_core.retry import (
     API_TRIES,
     BACKOFF_CAP_SECONDS,
+    RETRIES_PER_CALL,
+    RETRIES_TO_START,
     RETRY_AFTER_SECONDS,
+    RetryBudget,
     Setback,
     full_jitter,
     parse_retry_after,
@@ -169,3 +172,41 @@ def test_the_bound_of_the_jitter_doubles() -> None:
         4.0,
         5.0,
     ]
+
+
+# --- the budget -------------------------------------------------------------------------------
+
+
+def retries_left(budget: RetryBudget) -> int:
+    return next(n for n in range(10_000) if not budget.spend())
+
+
+def test_a_burst_starts_with_some_retries_and_earns_more() -> None:
+    assert retries_left(RetryBudget()) == RETRIES_TO_START == 10
+    budget = RetryBudget()
+    for _ in range(100):
+        budget.earn()
+    assert RETRIES_PER_CALL == 0.2
+    assert retries_left(budget) in {29, 30}  # a hundred times a fifth, in floats
+
+
+def test_what_was_refused_costs_nothing() -> None:
+    budget = RetryBudget()
+    retries_left(budget)
+    for _ in range(5):
+        assert not budget.spend()
+        budget.earn()
+    assert budget.spend()
+    assert not budget.spend()
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_retries_never_exceed_the_start_and_a_fifth_of_the_calls(calls: list[bool]) -> None:
+    budget = RetryBudget()
+    spent = 0
+    for first in calls:
+        if first:
+            budget.earn()
+        else:
+            spent += budget.spend()
+    assert spent <= RETRIES_TO_START + RETRIES_PER_CALL * calls.count(True) + 1e-9

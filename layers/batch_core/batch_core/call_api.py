@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from batch_core import claims
-from batch_core.chunks import Chunk, unpack
+from batch_core.answers import Answered, Answers
+from batch_core.breaker import Breakers, is_users_own
+from batch_core.chunks import Chunk, Listed, unpack
 from batch_core.failures import Failures
-from batch_core.job import Job, Request, Response, User
+from batch_core.job import Job, Request, Response
 from batch_core.outcomes import Outcome, Tally
-from batch_core.ports import ApiClient, Failure, PayloadStore
+from batch_core.ports import BREAKER_OPEN, LATE, Answer, ApiClient, Failure, PayloadStore
 from batch_core.run import Run
+from batch_core.user_state import Mark, can_be_marked
 
 # What must still fit behind the last answer: packing the claim, putting it into S3, retries of S3
 # included, and the answer of the function.
@@ -20,7 +24,6 @@ MARGIN_SECONDS: Final = 3.0
 # Groups of fewer users than this share one read of their chunk per environment: at one user per
 # invocation a read each would be an S3 request per user, dearer than all the rest of the run.
 SHARED_READ_BELOW: Final = 10
-
 
 class ChunkReader:
     """Reads groups out of chunks, keeping the last chunk that was read whole.
@@ -33,7 +36,7 @@ class ChunkReader:
         self._kept: tuple[str, str] | None = None
         self._body = b""
 
-    def users(self, run: Run, chunk: Chunk, group: int) -> list[User]:
+    def users(self, run: Run, chunk: Chunk, group: int) -> list[Listed]:
         """Read the users of one group.
 
         Raises
@@ -63,6 +66,7 @@ def call_api(
     reader: ChunkReader,
     store: PayloadStore,
     api: ApiClient,
+    breakers: Breakers,
     seconds: float,
     now: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def call_api(
     ----------
     event
         The state's input: run, chunk and group.
-    tenant, job, reader, store, api
+    tenant, job, reader, store, api, breakers
         What it works for and with.
     seconds
         What is left of the invocation.
@@ -81,58 +85,105 @@ def call_api(
 
     Returns
     -------
-    The state's output: a claim on ``[user, status, etag, body]`` of each usable answer, and the
-    tally of the other users.
+    The state's output: a claim on the group's :class:`~batch_core.answers.Answers`, the tally of
+    the users that are not among them, and figures for the workflow to add up. These are ``called``,
+    the users whose calls were made; ``api_ms``, the whole milliseconds that took; ``late``, the
+    users that had no answer when the run's time was over; ``stopped``, those who lost their turn
+    because the API failed for everyone.
     """
     run, chunk = Run.from_json(event["run"]), Chunk.from_json(event["chunk"])
-    group = int(event["group"])
+    number = int(event["group"])
     seconds = min(seconds - MARGIN_SECONDS, run.ends_at - now())
-    if seconds <= 0:
-        late = chunk.users_in(group, run.group_size)
-        return _output([], Tally(retry_later=late), run, chunk, group, store)
-    failures = Failures(tenant)
-    users, requests = _requests(job, reader.users(run, chunk, group), failures)
-    answers = api.call(requests, seconds=seconds, requests_per_second=run.requests_per_second)
-    answered: list[list[Any]] = []
-    unchanged = 0
-    for user, answer in zip(users, answers, strict=True):
+    breaker = breakers.of(run)
+    group = _Group(Failures(tenant))
+    if seconds <= 0 or not breaker.allows():
+        unread = LATE if seconds <= 0 else BREAKER_OPEN
+        group.failures.add_unread(unread, users=chunk.users_in(number, run.group_size))
+    else:
+        asked, requests = group.requests(job, reader.users(run, chunk, number))
+        started = now()
+        answers = api.call(
+            requests,
+            seconds=seconds,
+            requests_per_second=run.requests_per_second,
+            breaker=breaker,
+        )
+        group.api_ms = round((now() - started) * 1000)
+        for listed, answer in zip(asked, map(breaker.pardoned, answers), strict=True):
+            group.take(listed, answer)
+        group.settle(breaker_opened=not breaker.allows())
+    group.failures.log()
+    claimed = Answers(group.answered, group.marks).to_json()
+    return {
+        "claim": claims.put(claimed, run=run, name=f"{chunk.n}/{number}", store=store),
+        "tally": (group.failures.tally + Tally(unchanged=group.unchanged)).to_json(),
+        **group.figures(breaker_opened=not breaker.allows()),
+    }
+
+
+@dataclass(slots=True)
+class _Group:
+    """What became of the users of a group."""
+
+    failures: Failures
+    answered: list[Answered] = field(default_factory=list)
+    failed: list[tuple[Listed, Failure]] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    unchanged: int = 0
+    asked: int = 0
+    api_ms: int = 0
+
+    def requests(self, job: Job, users: Sequence[Listed]) -> tuple[list[Listed], list[Request]]:
+        """Ask the job for each user's request; a user without one is rejected."""
+        asked: list[Listed] = []
+        requests: list[Request] = []
+        for listed in users:
+            try:
+                request = job.request(listed.user)
+            except Exception as error:  # noqa: BLE001 - whatever a job raises concerns this user only
+                self.fail(listed, Failure(Outcome.REJECTED, type(error).__name__))
+                continue
+            if isinstance(request, Request):
+                asked.append(listed)
+                requests.append(request)
+            else:
+                self.fail(listed, Failure(Outcome.REJECTED, "no_request"))
+        self.asked = len(asked)
+        return asked, requests
+
+    def take(self, listed: Listed, answer: Answer) -> None:
         match answer:
             case None:
-                unchanged += 1
-            case Failure(outcome, error):
-                failures.add(outcome, error, user["user_id"])
-            case Response(status, body, etag):
+                self.unchanged += 1
+                if listed.failures:
+                    self.marks.append(Mark(listed.user["user_id"], 0))
+            case Failure():
+                self.fail(listed, answer)
+            case Response(_, body, _):
                 try:
-                    answered.append([user, status, etag, body.decode()])
+                    body.decode()
                 except UnicodeDecodeError:
-                    failures.add(Outcome.REJECTED, "not_utf8", user["user_id"])
-    failures.log()
-    tally = failures.tally + Tally(unchanged=unchanged)
-    return _output(answered, tally, run, chunk, group, store)
+                    self.fail(listed, Failure(Outcome.REJECTED, "not_utf8"))
+                else:
+                    self.answered.append(Answered(listed.user, listed.failures, answer))
 
+    def fail(self, listed: Listed, failure: Failure) -> None:
+        self.failed.append((listed, failure))
+        self.failures.add(failure.outcome, failure.error, listed.user["user_id"])
 
-def _requests(
-    job: Job, listed: Sequence[User], failures: Failures
-) -> tuple[list[User], list[Request]]:
-    """Ask the job for each user's request; a user without one is rejected."""
-    users: list[User] = []
-    requests: list[Request] = []
-    for user in listed:
-        try:
-            request = job.request(user)
-        except Exception as error:  # noqa: BLE001 - whatever a job raises concerns this user only
-            failures.add(Outcome.REJECTED, type(error).__name__, user["user_id"])
-            continue
-        if isinstance(request, Request):
-            users.append(user)
-            requests.append(request)
-        else:
-            failures.add(Outcome.REJECTED, "no_request", user["user_id"])
-    return users, requests
+    def settle(self, *, breaker_opened: bool) -> None:
+        """Mark those whose failure is their own: only at the end is it known whose it was."""
+        for listed, failure in self.failed:
+            user_id = listed.user["user_id"]
+            if is_users_own(failure, breaker_opened=breaker_opened) and can_be_marked(user_id):
+                self.marks.append(Mark(user_id, listed.failures + 1, failure.error))
 
-
-def _output(
-    answered: list[list[Any]], tally: Tally, run: Run, chunk: Chunk, group: int, store: PayloadStore
-) -> dict[str, Any]:
-    claim = claims.put(answered, run=run, name=f"{chunk.n}/{group}", store=store)
-    return {"claim": claim, "tally": tally.to_json()}
+    def figures(self, *, breaker_opened: bool) -> dict[str, int]:
+        late, unasked = self.failures.count(LATE), self.failures.count(BREAKER_OPEN)
+        unserved = self.failures.tally.retry_later - late if breaker_opened else 0
+        return {
+            "called": max(self.asked - late - unasked, 0),
+            "api_ms": self.api_ms,
+            "late": late,
+            "stopped": unasked + unserved,
+        }

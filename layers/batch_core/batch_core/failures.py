@@ -9,6 +9,7 @@ from typing import Final
 from batch_core.limits import ERROR_NAME_CHARS
 from batch_core.observability import logger
 from batch_core.outcomes import Outcome, Tally
+from batch_core.ports import Failure
 
 _EXAMPLES: Final = 3
 # What goes wrong for many users goes wrong in few ways; a job that puts data into its texts must
@@ -46,6 +47,16 @@ class Failures:
         examples = self._examples.setdefault(kind, [])
         if len(examples) < _EXAMPLES:
             examples.append(pseudonym(self._tenant, user_id))
+
+    def add_unread(self, failure: Failure, *, users: int) -> None:
+        """Enter the users of a group that was not even read; who they are is in its chunk."""
+        kind = (failure.outcome, failure.error)
+        self._counts[kind] += users
+        self._examples.setdefault(kind, [])
+
+    def count(self, failure: Failure) -> int:
+        """How many users failed in this way."""
+        return self._counts[failure.outcome, failure.error]
 
     @property
     def tally(self) -> Tally:

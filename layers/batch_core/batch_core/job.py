@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from batch_core.codec import parse_json
+from batch_core.codec import parse_strict_json
 
 type User = Mapping[str, Any]
 """One row of the users query, by column name. JSON types only: dates arrive as ISO-8601 text."""
@@ -64,13 +64,13 @@ class Response:
         Raises
         ------
         RejectError
-            When it is not JSON (NaN, infinities and unpaired surrogates included), or nested
-            beyond reason.
+            When it is not JSON (NaN, infinities and unpaired surrogates included), is nested beyond
+            reason, or names a key twice.
         """
         try:
-            return parse_json(self.body)
+            return parse_strict_json(self.body)
         except ValueError as error:
-            raise RejectError(f"the answer is not JSON: {error}") from error
+            raise RejectError(f"the answer is not strict JSON: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

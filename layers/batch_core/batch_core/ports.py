@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from batch_core.job import Request, Response, Table, User
 from batch_core.outcomes import Outcome, Tally
 from batch_core.records import Record
+from batch_core.retry import Setback
 from batch_core.run import Run, Slot
 
 
@@ -60,19 +61,47 @@ class Failure:
     error: str  # short class name such as "http_404", "timeout", "too_large"
 
 
+LATE: Final = Failure(Outcome.RETRY_LATER, "deadline")
+"""The run's time was over before there was an answer."""
+
+BREAKER_OPEN: Final = Failure(Outcome.SKIPPED, "breaker_open")
+"""Never asked about, because the API answers nobody."""
+
 type Answer = Response | Failure | None
 """None is "not modified"."""
+
+
+class CallBreaker(Protocol):
+    """Says whether the API is still worth asking; a client obeys and does not judge."""
+
+    def allows(self) -> bool:
+        """Whether another attempt may be made."""
+        ...
+
+    def heard(self, result: Answer | Setback) -> bool:
+        """Take in what one attempt came to; returns whether to call `share` now."""
+        ...
+
+    def share(self) -> None:
+        """Exchange news with the run's other environments; may block for as long as S3 does."""
+        ...
 
 
 class ApiClient(Protocol):
     """The outside API."""
 
     def call(
-        self, requests: Sequence[Request], *, seconds: float, requests_per_second: float
+        self,
+        requests: Sequence[Request],
+        *,
+        seconds: float,
+        requests_per_second: float,
+        breaker: CallBreaker,
     ) -> list[Answer]:
         """Make the calls, many at once, and answer each in order within `seconds`.
 
-        Never raises for what the API does: that is a :class:`Failure`.
+        Once the breaker does not allow it nothing more is sent: who was never asked about is
+        `BREAKER_OPEN`. Never raises for what the API does: that is a :class:`Failure`.
         """
         ...
 

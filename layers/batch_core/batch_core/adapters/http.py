@@ -7,6 +7,7 @@ is in docs/decisions/0003-aiohttp.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +24,14 @@ from batch_core.api_rules import Call, UnfitRequestError, check_base_url, judge,
 from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.pacing import Pacer
-from batch_core.ports import Failure
-from batch_core.retry import Setback, pause_before_retry
+from batch_core.ports import BREAKER_OPEN, LATE, Failure
+from batch_core.retry import RetryBudget, Setback, pause_before_retry
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
     from batch_core.job import Request
-    from batch_core.ports import Answer
+    from batch_core.ports import Answer, CallBreaker
 
 # A server that does not take a connection in this time will hardly answer in the rest.
 CONNECT_SECONDS: Final = 3.0
@@ -92,15 +93,26 @@ class AiohttpApiClient:
         self._loop.close()
 
     def call(
-        self, requests: Sequence[Request], *, seconds: float, requests_per_second: float
+        self,
+        requests: Sequence[Request],
+        *,
+        seconds: float,
+        requests_per_second: float,
+        breaker: CallBreaker,
     ) -> list[Answer]:
         """Make the calls, many at once, and answer each in order within `seconds`."""
         if not requests:
             return []
-        return self._loop.run_until_complete(self._call(requests, seconds, requests_per_second))
+        return self._loop.run_until_complete(
+            self._call(requests, seconds, requests_per_second, breaker)
+        )
 
     async def _call(
-        self, requests: Sequence[Request], seconds: float, requests_per_second: float
+        self,
+        requests: Sequence[Request],
+        seconds: float,
+        requests_per_second: float,
+        breaker: CallBreaker,
     ) -> list[Answer]:
         burst = _Burst(
             session=await self._open(),
@@ -109,6 +121,7 @@ class AiohttpApiClient:
             timeout=self._timeout,
             deadline=self._loop.time() + seconds,
             pacer=Pacer(requests_per_second, self._loop.time),
+            breaker=breaker,
         )
         answers: list[Answer] = [None] * len(requests)
         queue = iter(enumerate(requests))
@@ -157,6 +170,7 @@ class _Burst:
         timeout: float,
         deadline: float,
         pacer: Pacer,
+        breaker: CallBreaker,
     ) -> None:
         self._session = session
         self._base_url = base_url
@@ -164,6 +178,8 @@ class _Burst:
         self._timeout = timeout
         self._deadline = deadline
         self._pacer = pacer
+        self._breaker = breaker
+        self._budget = RetryBudget()
         self._clock = asyncio.get_running_loop().time
 
     async def answer(self, request: Request) -> Answer:
@@ -172,16 +188,22 @@ class _Burst:
             call = prepare(request, base_url=self._base_url, secret=self._secret)
         except UnfitRequestError as error:
             return Failure(Outcome.REJECTED, str(error))
+        self._budget.earn()
+        failure = BREAKER_OPEN
         tries = 0
-        while True:
+        while self._breaker.allows():
             wait = self._pacer.reserve(within=self._deadline - self._clock())
             if wait is None:
-                return Failure(Outcome.RETRY_LATER, "deadline")
+                return LATE
             if wait:
                 await asyncio.sleep(wait)
+                if not self._breaker.allows():
+                    break
             result = await self._attempt(call)
+            await self._tell(result)
             if not isinstance(result, Setback):
                 return result
+            failure = Failure(Outcome.RETRY_LATER, result.error)
             # aiohttp has sent it twice already when a kept-alive connection turned out closed.
             tries += 2 if result.error == "disconnected" and call.repeatable else 1
             pause = pause_before_retry(
@@ -191,12 +213,21 @@ class _Burst:
                 remaining=self._deadline - self._clock(),
                 random=random.random,
             )
-            if pause is None:
-                return Failure(Outcome.RETRY_LATER, result.error)
+            if pause is None or not self._budget.spend():
+                break
             if result.retry_after is not None:
                 self._pacer.hold(pause)
             meter.count("api_retries")
             await asyncio.sleep(pause)
+        return failure
+
+    async def _tell(self, result: Answer | Setback) -> None:
+        """Let the breaker hear of an attempt."""
+        if self._breaker.heard(result):
+            # It reads or writes S3, for which nobody else waits, and nobody beyond the deadline.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._deadline):
+                    await asyncio.to_thread(self._breaker.share)
 
     async def _attempt(self, call: Call) -> Answer | Setback:
         started = self._clock()

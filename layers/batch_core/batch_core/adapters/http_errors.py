@@ -5,8 +5,7 @@ from __future__ import annotations
 import aiohttp
 
 from batch_core.adapters.http_addresses import AddressRefusedError
-from batch_core.outcomes import Outcome
-from batch_core.ports import Failure
+from batch_core.ports import LATE, Failure
 from batch_core.retry import Setback
 
 
@@ -25,7 +24,7 @@ def explain(error: Exception, *, late: bool) -> Setback | Failure:
         case aiohttp.ConnectionTimeoutError():
             result = Setback("connect_timeout", unreached=True)
         case TimeoutError():
-            result = Failure(Outcome.RETRY_LATER, "deadline") if late else Setback("timeout")
+            result = LATE if late else Setback("timeout")
         case aiohttp.ClientConnectorDNSError():
             result = Setback("dns", unreached=True)
         case aiohttp.ClientSSLError():
