@@ -14,6 +14,7 @@ from batch_core.errors import SchemaError
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import Written
 from batch_core.records import Record
+from batch_core.user_state import Mark
 from tests.support.world import TABLE, FakeWorld, MySqlWorld, World
 
 RUN = "demo-20260131T100000Z"
@@ -274,3 +275,56 @@ def test_records_of_two_versions_of_a_job_are_stored_side_by_side(mysql_world: M
 
     assert mysql_world.rows.write(TABLE, [old, new]) == []
     assert mysql_world.notes() == {1: (1, "one"), 2: (1, "two")}
+
+
+def test_marks_are_remembered_with_the_rows(world: World) -> None:
+    world.people(1)
+    marked = replace(record(5, {1: "one"}), marks=(Mark(7, 2, "http_500"), Mark("a'b", 1, "dns")))
+
+    world.rows.write(TABLE, [marked])
+
+    assert world.known() == {"7": (5, 2, "http_500"), "a'b": (5, 1, "dns")}
+
+
+def test_a_record_without_rows_carries_marks_alone(world: World) -> None:
+    world.rows.write(TABLE, [replace(record(5, {}), marks=(Mark(7, 2, "http_500"),))])
+
+    assert world.known() == {"7": (5, 2, "http_500")}
+    assert world.ledger.written(RUN) == Written(0, Tally())
+
+
+def test_who_is_stored_again_has_recovered(world: World) -> None:
+    world.people(1, 2)
+    world.rows.write(TABLE, [replace(record(5, {}), marks=(Mark(1, 2, "http_500"),))])
+
+    world.rows.write(TABLE, [replace(record(6, {1: "one", 2: "two"}), failures=((1, 2),))])
+
+    assert world.known() == {"1": (6, 0, "")}
+
+
+def test_a_row_that_the_database_refuses_is_one_more_failure(world: World) -> None:
+    world.people(1)
+
+    world.rows.write(TABLE, [replace(record(6, {1: "x" * 21}), failures=((1, 2),))])
+
+    assert world.known() == {"1": (6, 3, "mysql_1406")}
+
+
+@given(st.permutations(range(1, 6)), st.integers(1, 5))
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_newest_mark_wins_in_whatever_order_and_batches_they_arrive(
+    world: World, order: list[int], size: int
+) -> None:
+    user = next(_groups)
+    marked = [
+        replace(record(version, {}), marks=(Mark(user, version, f"error {version}"),))
+        for version in order
+    ]
+
+    for start in range(0, len(marked), size):
+        world.rows.write(TABLE, marked[start : start + size])
+        world.rows.write(TABLE, marked[start : start + size])
+
+    assert world.known()[str(user)] == (5, 5, "error 5")

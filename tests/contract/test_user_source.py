@@ -41,11 +41,9 @@ QUERY = "SELECT id AS user_id, name FROM p"
 
 
 def know(database: Database, *users: tuple[str, int, int]) -> None:
-    for user_id, failures, version in users:
-        statement = (
-            "INSERT INTO batch_user (user_id, failures, error, version) VALUES (%s,%s,'',%s)"
-        )
-        database.ask(lambda s, row=(user_id, failures, version): s.execute(statement, row))
+    values = ",".join(["(%s, %s, '', %s)"] * len(users))
+    statement = f"INSERT INTO batch_user (user_id, failures, error, version) VALUES {values}"
+    database.ask(lambda s: s.execute(statement, [value for user in users for value in user]))
 
 
 def ids(candidates: Iterator[Candidate]) -> list[object]:

@@ -40,6 +40,9 @@ class World(Protocol):
     def notes(self) -> dict[object, tuple[int, str]]:
         """The version and the text stored for each user."""
 
+    def known(self) -> dict[str, tuple[int, int, str]]:
+        """For each user that is remembered: the run's version, failures in a row, the error."""
+
     def wait(self, seconds: int) -> None:
         """Let time pass."""
 
@@ -69,6 +72,9 @@ class FakeWorld(World):
             user: (version, str(values["text"]))
             for user, (version, values) in self.database.table.items()
         }
+
+    def known(self) -> dict[str, tuple[int, int, str]]:
+        return self.database.users
 
     def wait(self, seconds: int) -> None:
         self.database.now += seconds
@@ -100,6 +106,11 @@ class MySqlWorld(World):
     def notes(self) -> dict[object, tuple[int, str]]:
         rows = self.database.ask(lambda s: s.rows("SELECT user_id, version, text FROM note"))
         return {user: (version, text) for user, version, text in rows}
+
+    def known(self) -> dict[str, tuple[int, int, str]]:
+        query = "SELECT user_id, version, failures, error FROM batch_user"
+        rows = self.database.ask(lambda s: s.rows(query))
+        return {user: (version, failures, error) for user, version, failures, error in rows}
 
     def wait(self, seconds: int) -> None:
         # Time cannot be moved, but everything that was noted down can.

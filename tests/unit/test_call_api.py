@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_core import claims
+from batch_core.answers import Answers
 from batch_core.breaker import REFUSALS_TO_OPEN, WINDOW, Breakers
 from batch_core.call_api import MARGIN_SECONDS, SHARED_READ_BELOW, ChunkReader, call_api
 from batch_core.chunks import Chunk, pack, serialise
@@ -20,6 +21,7 @@ from batch_core.job import Job, RejectError, Request, Table, User
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import LATE, Answer, Failure
 from batch_core.run import Run
+from batch_core.user_state import Mark
 from tests.support.fakes import FakePayloadStore
 from tests.support.fakes_api import FakeApi, Served
 
@@ -40,9 +42,18 @@ JOB = job()
 
 
 class World:
-    """One chunk of users in a bucket, and an API that knows every user."""
+    """One chunk of users in a bucket, and an API that knows every user.
 
-    def __init__(self, users: Sequence[User], *, group_size: int = 100) -> None:
+    `failures` says how often users failed before, by position.
+    """
+
+    def __init__(
+        self,
+        users: Sequence[User],
+        *,
+        group_size: int = 100,
+        failures: Mapping[int, int] | None = None,
+    ) -> None:
         self.run = Run(
             id="demo-20260131T102000Z",
             version=1,
@@ -52,7 +63,9 @@ class World:
             ends_at=NOW + 60,
         )
         self.store = FakePayloadStore()
-        body, groups, stride = pack([serialise(user) for user in users], group_size)
+        before = failures or {}
+        listed = [serialise(user, before.get(n, 0)) for n, user in enumerate(users)]
+        body, groups, stride = pack(listed, group_size)
         etag = self.store.put(f"{self.run.prefix}/chunks/4", body, metadata={})
         self.chunk = Chunk(n=4, users=len(users), groups=groups, stride=stride, etag=etag)
         self.api = FakeApi()
@@ -62,7 +75,8 @@ class World:
         self.reader = ChunkReader(self.store)
         self.breakers = Breakers(self.store)
         self.now = NOW
-        self.late = self.api_ms = -1
+        self.late = self.api_ms = self.called = self.stopped = -1
+        self.marks: Sequence[Mark] = ()
 
     def call(
         self, group: int = 0, *, job: Job = JOB, seconds: float = 30.0
@@ -78,9 +92,13 @@ class World:
             seconds=seconds,
             now=lambda: self.now,
         )
-        assert output.keys() == {"claim", "tally", "api_ms", "late"}
+        assert output.keys() == {"claim", "tally", "called", "api_ms", "late", "stopped"}
         self.late, self.api_ms = output["late"], output["api_ms"]
-        claimed = claims.redeem(output["claim"], run=self.run, store=self.store)
+        self.called, self.stopped = output["called"], output["stopped"]
+        answers = Answers.from_json(claims.redeem(output["claim"], run=self.run, store=self.store))
+        self.marks = answers.marks
+        told = [(answered.user, answered.response) for answered in answers.answered]
+        claimed = [[user, r.status, r.etag, r.body.decode()] for user, r in told]
         return claimed, Tally.from_json(output["tally"])
 
 
@@ -348,3 +366,49 @@ def test_the_log_names_the_failures_but_not_the_users(
             "examples": [pseudonym("demo", 1)],
         }
     ]
+
+
+def test_users_whose_own_calls_fail_are_marked_and_those_who_are_well_again_too() -> None:
+    world = World([{"user_id": n, "etag": '"new"' if n == 2 else None} for n in range(5)],
+                  failures={1: 3, 2: 4, 3: 5})  # fmt: skip
+    world.api.serve("/users/0", Served(500))
+    world.api.serve("/users/1", Served(404))
+
+    claimed, tally = world.call()
+
+    assert list(world.marks) == [Mark(2, 0), Mark(0, 1, "http_500"), Mark(1, 4, "http_404")]
+    assert tally == Tally(retry_later=1, rejected=1, unchanged=1)
+    # Whether the third recovers, Process Users and the writer will see.
+    assert [user["user_id"] for user, *_ in claimed] == [3, 4]
+
+
+def test_users_that_the_run_had_no_time_for_are_not_marked() -> None:
+    world = World(users(3), failures={1: 2})
+
+    world.call(seconds=MARGIN_SECONDS)
+
+    assert list(world.marks) == []
+    assert (world.called, world.late, world.stopped) == (0, 3, 0)
+
+
+def test_when_the_api_fails_for_everyone_nobody_is_marked_and_all_are_stopped() -> None:
+    world = World(users(2 * WINDOW), group_size=2 * WINDOW)
+    for n in range(2 * WINDOW):
+        world.api.serve(f"/users/{n}", Served(503))
+
+    _, tally = world.call()
+
+    assert list(world.marks) == []
+    assert world.stopped == tally.retry_later + tally.skipped == 2 * WINDOW
+    assert world.called == tally.retry_later < 2 * WINDOW
+
+
+def test_a_group_that_finds_the_breaker_open_is_stopped_as_a_whole() -> None:
+    world = World(users(2 * WINDOW + 10), group_size=2 * WINDOW)
+    for n in range(2 * WINDOW):
+        world.api.serve(f"/users/{n}", Served(503))
+    world.call(0)
+
+    _, tally = world.call(1)
+
+    assert (tally, world.called, world.stopped) == (Tally(skipped=10), 0, 10)

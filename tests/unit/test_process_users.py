@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf, nan
 from random import Random
@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_core import claims
+from batch_core.answers import Answered, Answers
 from batch_core.chunks import Chunk
 from batch_core.errors import PayloadAlteredError, StreamError
 from batch_core.job import Job, RejectError, Request, Response, Row, Table, User
@@ -22,6 +23,7 @@ from batch_core.outcomes import Tally
 from batch_core.process_users import process_users
 from batch_core.records import Record, decode
 from batch_core.run import Run
+from batch_core.user_state import Mark
 from tests.support.fakes import FakePayloadStore
 from tests.support.fakes_api import FakeStream
 
@@ -46,8 +48,21 @@ class World:
         self.stream = FakeStream()
 
     def process(
-        self, process: Process, answers: list[list[Any]], *, tally: Tally = NOTHING
+        self,
+        process: Process,
+        answers: list[list[Any]],
+        *,
+        tally: Tally = NOTHING,
+        marks: Sequence[Mark] = (),
+        failures: Mapping[int, int] | None = None,
     ) -> Tally:
+        """Process answers `[user, status, etag, body]`; `failures` says how often users failed."""
+        before = failures or {}
+        answered = [
+            Answered(user, before.get(n, 0), Response(status, body.encode(), etag))
+            for n, (user, status, etag, body) in enumerate(answers)
+        ]
+        claimed = Answers(answered, marks).to_json()
         job = Job(
             users="SELECT 1",
             table=Table("t", columns=("name", "data")),
@@ -58,10 +73,11 @@ class World:
             "run": RUN.to_json(),
             "chunk": CHUNK.to_json(),
             "group": 1,
-            "claim": claims.put(answers, run=RUN, name="4/1", store=self.store),
+            "claim": claims.put(claimed, run=RUN, name="4/1", store=self.store),
             "tally": tally.to_json(),
         }
         result = process_users(event, tenant="demo", job=job, store=self.store, stream=self.stream)
+        assert result.keys() == {*Tally().to_json(), "called", "api_ms", "late", "stopped"}
         return Tally.from_json(result)
 
     @property
@@ -277,3 +293,59 @@ def test_every_answer_is_accounted_for_exactly_once(kinds: list[str], before: Ta
         rejected=len(kinds) - kinds.count("row") - kinds.count("none"),
     )
     assert sum(len(record.rows) for record in world.records) == own.queued
+
+
+def test_users_that_the_job_rejects_are_marked_with_one_failure_more(world: World) -> None:
+    def process(user: User, _response: Response) -> Row:
+        if user["user_id"] == 1:
+            raise RejectError("no name")
+        return name(user, _response)
+
+    world.process(process, answers(3), failures={1: 6})
+
+    (record,) = world.records
+    assert (record.marks, record.failures) == ((Mark(1, 7, "no name"),), ())
+
+
+def test_the_writer_is_told_which_rows_would_be_a_recovery(world: World) -> None:
+    world.process(name, answers(3), failures={0: 0, 2: 4})
+
+    (record,) = world.records
+    assert (record.marks, record.failures) == ((), ((2, 4),))
+
+
+def test_a_user_with_nothing_new_has_recovered(world: World) -> None:
+    tally = world.process(lambda *_: None, answers(2), failures={1: 4})
+
+    (record,) = world.records
+    assert (record.rows, record.marks) == ((), (Mark(1, 0),))
+    assert tally == Tally(unchanged=2)
+
+
+def test_what_call_api_marked_is_put_on_the_stream_even_without_rows(world: World) -> None:
+    world.process(name, [], marks=[Mark(9, 2, "http_500")])
+
+    (record,) = world.records
+    assert (record.rows, record.marks) == ((), (Mark(9, 2, "http_500"),))
+
+
+def test_a_group_without_rows_and_marks_puts_nothing_on_the_stream(world: World) -> None:
+    world.process(lambda *_: None, answers(3))
+
+    assert world.records == []
+
+
+def test_marks_are_told_once_however_often_a_group_is_cut(world: World) -> None:
+    noise = Random(1)
+
+    def wide(*_: object) -> Row:
+        return {"data": "".join(noise.choice(ascii_letters) for _ in range(10_000))}
+
+    marks = [Mark(99, 1, "http_500")]
+    world.process(wide, answers(6), marks=marks, failures={0: 1, 5: 2})
+
+    assert len(world.records) > 1
+    assert [record.marks for record in world.records[1:]] == [()] * (len(world.records) - 1)
+    assert world.records[0].marks == tuple(marks)
+    told = [entry for record in world.records for entry in record.failures]
+    assert sorted(told) == [(0, 1), (5, 2)]

@@ -25,6 +25,7 @@ MARGIN_SECONDS: Final = 3.0
 # invocation a read each would be an S3 request per user, dearer than all the rest of the run.
 SHARED_READ_BELOW: Final = 10
 
+
 class ChunkReader:
     """Reads groups out of chunks, keeping the last chunk that was read whole.
 
