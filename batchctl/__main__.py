@@ -13,6 +13,7 @@ from batchctl import console
 from batchctl.commands.demo import demo
 from batchctl.commands.down import down
 from batchctl.commands.logs import logs
+from batchctl.commands.replay import replay
 from batchctl.commands.run import run
 from batchctl.commands.seed import seed
 from batchctl.commands.status import status
@@ -22,7 +23,7 @@ from batchctl.errors import BatchctlError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, up, down, status, seed, run, logs)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, up, down, status, seed, run, replay, logs)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -27,5 +27,11 @@ Tenant = Annotated[
     typer.Option(metavar="NAME", help="Whose stack of the local cloud.", callback=_check_tenant),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
+JsonLine = Annotated[
+    bool,
+    typer.Option("--json", help="End with one line of JSON; everything else goes to stderr."),
+]
+Region = Annotated[str | None, typer.Option(metavar="R", help="Where that stack is.")]
+Profile = Annotated[str | None, typer.Option(metavar="P", help="The AWS profile to use for it.")]
 
-__all__ = ["DEFAULT_TENANT", "Json", "Tenant"]
+__all__ = ["DEFAULT_TENANT", "Json", "JsonLine", "Profile", "Region", "Tenant"]

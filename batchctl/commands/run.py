@@ -5,26 +5,24 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-import boto3
 import typer
-from botocore.exceptions import BotoCoreError
 
 from batch_core.errors import ConfigurationError
 from batch_core.run import slot_of
 from batchctl import console
-from batchctl.aws import StackAccess, aws_client_factory
-from batchctl.commands.options import DEFAULT_TENANT, Tenant
+from batchctl.commands.options import DEFAULT_TENANT, JsonLine, Profile, Region, Tenant
 from batchctl.commands.seed import seed_users
-from batchctl.errors import BatchctlError, UsageError
+from batchctl.commands.target import Target, deployed, local_target, refuse
+from batchctl.errors import UsageError
 from batchctl.local.cloud import LocalCloud
-from batchctl.local.home import default_home, write_json
+from batchctl.local.home import write_json
 from batchctl.run import runner
 from batchctl.run.account import account
 from batchctl.run.collect import Collector
@@ -35,28 +33,11 @@ from batchctl.run.progress import LiveDisplay, PlainDisplay
 from batchctl.run.report import RunReport
 from batchctl.run.summary import summary
 from batchctl.run.verdict import LEFT_TO_ANOTHER
-from batchctl.stacks import Stack, find_stack
+from batchctl.stacks import Stack
 from sampleapi.admin import SampleApiAdmin
 
 # Timestamps of log events come from other clocks than this one's.
 _CLOCK_MARGIN_S: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a run takes place."""
-
-    stack: Stack
-    access: StackAccess
-    where: str
-    region: str
-    reports: Path
-    local: bool
-
-    def hint(self, run_id: str) -> str:
-        """The command that shows what a run logged."""
-        place = f"--tenant {self.stack.tenant}" if self.local else f"--stack {self.stack.name}"
-        return f"batchctl logs {place} --run {run_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +86,9 @@ def run(
     stack: Annotated[
         str | None, typer.Option(metavar="NAME", help="Run a stack deployed on AWS instead.")
     ] = None,
-    region: Annotated[str | None, typer.Option(metavar="R", help="Where that stack is.")] = None,
-    profile: Annotated[
-        str | None, typer.Option(metavar="P", help="The AWS profile to use for it.")
-    ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="End with one line of JSON; everything else goes to stderr."),
-    ] = False,
+    region: Region = None,
+    profile: Profile = None,
+    as_json: JsonLine = False,
 ) -> None:
     """Run the batch once and say what became of every user, what it used and what that costs.
 
@@ -154,60 +130,6 @@ def moment_of(scheduled_time: str | None) -> str:
     return scheduled_time
 
 
-def refuse(options: Mapping[str, object], place: str) -> None:
-    """Raise UsageError when one of the options was given, which belongs to another place."""
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise UsageError(f"{' and '.join(given)} can only be used {place}.")
-
-
-def deployed(name: str, region: str | None, profile: str | None) -> Target:
-    """Find a stack on AWS.
-
-    Raises BatchctlError when there is none of that name, or the account cannot be reached.
-    """
-    try:
-        session = boto3.Session(region_name=region, profile_name=profile)
-        known = session.get_credentials() is not None
-    except BotoCoreError as error:
-        raise BatchctlError(f"AWS cannot be reached: {error}.") from error
-    if session.region_name is None:
-        raise UsageError(f"The region of stack {name} is not known. Give it with --region.")
-    if not known:
-        raise BatchctlError(
-            f"There are no AWS credentials to look for stack {name} with. Sign in, or name a"
-            " profile with --profile."
-        )
-    found = find_stack(session, name)
-    if found is None:
-        raise BatchctlError(
-            f"There is no stack {name} in region {session.region_name} of this account. Give the"
-            " name that `sam deploy` used, and --region or --profile if it is elsewhere."
-        )
-    return Target(
-        stack=found,
-        access=StackAccess(aws_client_factory(session), found),
-        where=f"{name} · {session.region_name}",
-        region=session.region_name,
-        reports=default_home() / "reports",
-        local=False,
-    )
-
-
-def local_target(cloud: LocalCloud, tenant: str) -> Target:
-    """Bring the local cloud up, the tenant on it, and point at its stack."""
-    cloud.up()
-    stack = cloud.deploy(tenant)
-    return Target(
-        stack=stack,
-        access=StackAccess(cloud.client, stack, local=True),
-        where=f"local cloud · {tenant}",
-        region=cloud.session().region_name,
-        reports=cloud.home / "reports",
-        local=True,
-    )
-
-
 def run_locally(
     cloud: LocalCloud, tenant: str, wish: Wish, *, goes_on: bool = True
 ) -> tuple[Target, RunReport]:
@@ -215,7 +137,8 @@ def run_locally(
 
     Raises BatchctlError when the cloud does not come up, and what :func:`perform` raises.
     """
-    target = local_target(cloud, tenant)
+    cloud.up()
+    target = local_target(cloud, cloud.deploy(tenant))
     with cloud.database(tenant) as connection:
         make_way(connection, cloud.client("stepfunctions"), console.step)
         if wish.users is not None:
@@ -233,14 +156,14 @@ def perform(target: Target, wish: Wish, *, goes_on: bool = True) -> RunReport:
     `goes_on` tells whether the run survives this program. Raises BatchctlError when it cannot be
     run, and typer.Exit when the person stops watching.
     """
-    stack = target.stack
+    stack, access = target.stack, target.access()
     run_id = slot_of(
         stack.tenant, wish.scheduled_time, wish.scheduled_time, timedelta(minutes=1)
     ).run_id
     started = datetime.now(UTC)
     since = started if target.local else started - timedelta(seconds=_CLOCK_MARGIN_S)
     collector = Collector(
-        target.access,
+        access,
         run_id,
         since_ms=int(since.timestamp() * 1000),
         group_size=wish.group_size or int(stack.parameters["UsersPerInvocation"]),
@@ -251,7 +174,7 @@ def perform(target: Target, wish: Wish, *, goes_on: bool = True) -> RunReport:
     patience = runner.LOCAL if target.local else runner.ON_AWS
     try:
         with display(wish.users) as show:
-            ended = runner.run_once(target.access, collector, given, show, patience)
+            ended = runner.run_once(access, collector, given, show, patience)
     except KeyboardInterrupt:
         if not goes_on:
             raise

@@ -103,8 +103,8 @@ class Refusing:
 def putting(records: Records, refusing: Refusing) -> tuple[list[float], StreamError | None]:
     """Put records on a stream that refuses some; gives the pauses taken and the error."""
     pauses: list[float] = []
-    stream = KinesisRecordStream("s", sleep=pauses.append)
-    stream.__dict__["_client"] = refusing  # where cached_property keeps it
+    client: Any = refusing
+    stream = KinesisRecordStream("s", client=client, sleep=pauses.append)
     meter.reset()
     try:
         stream.put(records)

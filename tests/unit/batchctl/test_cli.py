@@ -42,7 +42,7 @@ def test_what_cannot_be_asked_for_ends_with_status_two(
 
 
 def test_every_command_takes_debug_and_says_what_it_does(runner: CliRunner) -> None:
-    for command in ("up", "down", "status", "seed", "logs"):
+    for command in ("up", "down", "status", "seed", "replay", "logs"):
         result = runner.invoke(build_app(), [command, "--help"], env={"COLUMNS": "200"})
         assert result.exit_code == 0
         assert "--debug" in result.output

@@ -30,7 +30,7 @@ BACKOFF_SECONDS: Final = 0.2
 
 
 class KinesisRecordStream:
-    """A data stream; the client is made on first use and kept.
+    """A data stream; unless a client is given, it is made on first use and kept.
 
     botocore repeats a call that failed, but a call that succeeded for some records only is a
     success to it: those are sent again here. An answer that got lost makes duplicates, which the
@@ -40,12 +40,21 @@ class KinesisRecordStream:
     ----------
     name
         The stream.
+    client
+        Reaches Kinesis.
     sleep
         Waits for some seconds.
     """
 
-    def __init__(self, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: KinesisClient | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._name = name
+        self._given_client = client
         self._sleep = sleep
 
     def put(self, records: Sequence[tuple[str, bytes]]) -> None:
@@ -99,7 +108,7 @@ class KinesisRecordStream:
 
     @cached_property
     def _client(self) -> KinesisClient:
-        return boto3.client("kinesis", config=CONFIG)
+        return self._given_client or boto3.client("kinesis", config=CONFIG)
 
 
 def _units(record: tuple[str, bytes]) -> int:
