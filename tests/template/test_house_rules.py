@@ -141,6 +141,7 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
     (rules.schedule_is_safe, take(SCHEDULE, "Target", "DeadLetterConfig"), "loses starts"),
     (rules.schedule_is_safe, take(SCHEDULE, "Target", "RetryPolicy"), "None seconds late"),
     (rules.schedule_is_safe, take(SCHEDULE, "Target", "Input"), "two runs"),
+    (rules.schedule_is_safe, take(SCHEDULE, "Target", "Input"), "in the way of the next"),
     (rules.schedule_is_safe, give(SCHEDULE, ScheduleExpression="rate(5 minutes)"), "follow"),
     (rules.schedule_is_safe, take(SCHEDULE, "State"), "switched off"),
     (rules.schedule_is_safe, take(SCHEDULE, "GroupName"), "mixed"),

@@ -25,6 +25,8 @@ from batch_core.run import Run
 from tests.support.asl import Machine, StatesError, render
 from tests.support.jsonata import Jsonata
 
+HELD_BACK = {"backing_off": 0, "quarantined": 0, "carried_over": 0}
+FIGURES = {"called": 100, "api_ms": 740, "late": 0, "stopped": 0}
 RUN = Run("acme-20260131T102000Z", 1769854800000, 1, 100, 0.0, 1769855060.0)
 
 
@@ -66,15 +68,17 @@ class StandIns:
             "run": RUN.to_json(),
             "listed": self._users + 1,
             "tally": Tally(rejected=1).to_json(),
+            "held_back": HELD_BACK,
             "chunks": chunks,
         }
 
     def call_api(self, _payload: Any) -> dict[str, Any]:
-        return {"claim": self._claim, "tally": Tally().to_json()}
+        return {"claim": self._claim, "tally": Tally().to_json(), **FIGURES}
 
     def process_users(self, payload: Any) -> dict[str, int]:
         chunk, group = payload["chunk"], payload["group"]
-        return Tally(queued=min(100, chunk["users"] - 100 * group)).to_json()
+        tally = Tally(queued=min(100, chunk["users"] - 100 * group)).to_json()
+        return tally | {name: payload[name] for name in FIGURES}
 
     def finish_run(self, payload: Any) -> dict[str, Any]:
         tally = payload["tally"]
@@ -115,7 +119,48 @@ def test_finish_run_gets_the_sums_of_all_groups_and_of_the_listing(jsonata: Json
     assert finish["listed"] == 251
     assert finish["tally"] == Tally(queued=250, rejected=1).to_json()
     assert (finish["failed_groups"], finish["failed"], finish["failures"]) == (0, [], [])
+    assert (finish["called"], finish["api_ms"], finish["stopped"]) == (300, 2_220, 0)
+    assert finish["held_back"] == HELD_BACK
     assert execution.output["outcomes"]["stored"] == 250
+
+
+def test_finish_run_learns_which_groups_put_rows_on_the_stream(jsonata: Jsonata) -> None:
+    functions = StandIns(users=550, chunk_size=300)
+    whole = functions.process_users
+    functions.answers["process_users"] = lambda payload: (
+        whole(payload) | ({"queued": 0} if payload["group"] == 1 else {})
+    )
+
+    execute(jsonata, functions)
+
+    assert functions.called("finish_run")[0]["awaited"] == ["101", "101"]
+
+
+@pytest.mark.parametrize("late", [[], [(0, 0)], [(1, 0)], [(1, 1), (0, 1)]])
+def test_finish_run_learns_the_first_group_whose_turn_never_came(
+    jsonata: Jsonata, late: list[tuple[int, int]]
+) -> None:
+    functions = StandIns(users=400, chunk_size=200)
+    whole = functions.process_users
+    functions.answers["process_users"] = lambda payload: (
+        whole(payload) | ({"late": 30} if (payload["chunk"]["n"], payload["group"]) in late else {})
+    )
+
+    execute(jsonata, functions)
+
+    told = functions.called("finish_run")[0]["late"]
+    assert [(place["chunk"]["n"], place["group"]) for place in told] == sorted(late)[:1]
+    assert all(place["chunk"]["stride"] == 15_000 for place in told)
+
+
+def test_what_the_api_stopped_is_added_up(jsonata: Jsonata) -> None:
+    functions = StandIns(users=300)
+    functions.answers["call_api"] = lambda _: functions.call_api({}) | {"stopped": 7, "called": 0}
+
+    execute(jsonata, functions)
+
+    finish = functions.called("finish_run")[0]
+    assert (finish["stopped"], finish["called"]) == (21, 0)
 
 
 @pytest.mark.parametrize("users", [1, 99, 100, 101, 200, 201])
@@ -140,7 +185,7 @@ def test_no_users_goes_straight_to_finish_run(jsonata: Jsonata) -> None:
     assert functions.called("finish_run")[0]["tally"] == Tally(rejected=1).to_json()
 
 
-@pytest.mark.parametrize("decision", ["duplicate", "skipped"])
+@pytest.mark.parametrize("decision", ["duplicate", "skipped", "late"])
 def test_a_run_that_is_not_ours_ends_without_touching_anything(
     jsonata: Jsonata, decision: str
 ) -> None:
@@ -153,6 +198,7 @@ def test_a_run_that_is_not_ours_ends_without_touching_anything(
     assert execution.status == "SUCCEEDED"
     assert execution.visited[-1] == "Run Skipped"
     assert execution.output["status"] == decision
+    assert execution.output["reason"]
     assert execution.output["run_id"] == RUN.id
     assert [name for name, _ in functions.calls] == ["list_users"]
 
@@ -172,11 +218,12 @@ def test_the_schedules_input_reaches_list_users_and_absent_fields_arrive_as_null
 ) -> None:
     functions = StandIns()
 
-    execute(jsonata, functions, {"scheduled_time": "2026-01-31T10:20:00Z"})
+    execute(jsonata, functions, {"scheduled_time": "2026-01-31T10:20:00Z", "max_age_minutes": 10})
 
     (given,) = functions.called("list_users")
     assert given["scheduled_time"] == "2026-01-31T10:20:00Z"
-    assert given["group_size"] is None
+    assert given["max_age_minutes"] == 10
+    assert (given["group_size"], given["everyone"]) == (None, None)
     assert given["started_at"] == "2026-01-31T10:20:03.123Z"
     assert given["execution"].endswith(":test:0f0f")
 

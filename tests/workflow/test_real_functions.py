@@ -107,6 +107,8 @@ def deployed(
             "CHUNK_CONCURRENCY": "4",
             "GROUP_CONCURRENCY": "10",
             "API_REQUESTS_PER_SECOND": "0",
+            "QUARANTINE_AFTER": "5",
+            "QUARANTINE_HOURS": "24",
             "API_BASE_URL": f"{url}/demo",
             "API_SECRET_ARN": "",
             "API_CONCURRENCY": "20",
