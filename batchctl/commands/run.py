@@ -49,6 +49,7 @@ class Wish:
     api_latency_ms: int | None
     api_error_rate: float | None
     scheduled_time: str
+    everyone: bool = False
 
 
 def run(
@@ -82,6 +83,12 @@ def run(
         str | None,
         typer.Option(metavar="ISO", help="The moment the run stands for; now, if not given."),
     ] = None,
+    everyone: Annotated[
+        bool,
+        typer.Option(
+            "--everyone", help="Ask for users, too, that failed before and are not due yet."
+        ),
+    ] = False,
     tenant: Tenant = DEFAULT_TENANT,
     stack: Annotated[
         str | None, typer.Option(metavar="NAME", help="Run a stack deployed on AWS instead.")
@@ -95,7 +102,9 @@ def run(
     The local cloud is started, and the tenant deployed on it, if need be. The status is 0 only when
     the run completed and no user is unaccounted for.
     """
-    wish = Wish(users, group_size, api_latency_ms, api_error_rate, moment_of(scheduled_time))
+    wish = Wish(
+        users, group_size, api_latency_ms, api_error_rate, moment_of(scheduled_time), everyone
+    )
     if stack is None:
         refuse({"--region": region, "--profile": profile}, "with --stack")
         target, report = run_locally(LocalCloud(report=console.step), tenant, wish)
@@ -171,6 +180,8 @@ def perform(target: Target, wish: Wish, *, goes_on: bool = True) -> RunReport:
     given: dict[str, object] = {"scheduled_time": wish.scheduled_time}
     if wish.group_size is not None:
         given["group_size"] = wish.group_size
+    if wish.everyone:
+        given["everyone"] = True
     patience = runner.LOCAL if target.local else runner.ON_AWS
     try:
         with display(wish.users) as show:

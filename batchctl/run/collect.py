@@ -93,7 +93,7 @@ class Collector:
         self._newest_ms = dict.fromkeys(FUNCTIONS, since_ms)
         self._seen: set[str] = set()
         self._listed: int | None = None
-        self._rejected_at_listing = 0
+        self._admitted = 0
         self._stored = 0
 
     def poll(self) -> None:
@@ -109,7 +109,7 @@ class Collector:
     @property
     def groups(self) -> int:
         """How many groups the run has; 0 until its users are listed."""
-        return ceil(((self._listed or 0) - self._rejected_at_listing) / self._group_size)
+        return ceil(self._admitted / self._group_size)
 
     @property
     def counts(self) -> Counts:
@@ -121,7 +121,7 @@ class Collector:
             queued=self._metered(PROCESS_USERS, "rows"),
             # A record that is delivered again is logged again.
             stored=min(self._stored, self._listed or 0),
-            failed=self._rejected_at_listing + self.failures.total(),
+            failed=self.failures.total(),
         )
 
     @property
@@ -144,8 +144,12 @@ class Collector:
         return sum(line.meter.get(name, 0) for line in self.invocations if line.state == state)
 
     def _users(self, state: str) -> int:
-        """Users of the groups that a state is through with; only a chunk's last may be short."""
-        return min(self._found(state) * self._group_size, self._listed or 0)
+        """Users of the groups that a state is through with; only a chunk's last may be short.
+
+        Those who were listed and are in no group have nothing to wait for.
+        """
+        in_groups = min(self._found(state) * self._group_size, self._admitted)
+        return in_groups + (self._listed or 0) - self._admitted
 
     def _read(self, state: str, since_ms: int) -> None:
         for event in self._reader.events(state, since_ms=since_ms, containing=self.run_id):
@@ -164,7 +168,7 @@ class Collector:
                 self.invocations.append(Invocation.from_line(line))
             case "listed":
                 self._listed = int(line["listed"])
-                self._rejected_at_listing = int(line["rejected"])
+                self._admitted = int(line["admitted"])
             case "records received":
                 self._stored += int(line["rows"])
             case "users without a row":

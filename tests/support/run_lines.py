@@ -24,9 +24,10 @@ def invocation(state: str, group: int | None = None, **meter: Any) -> str:
     return json.dumps({**line, "meter": figures | meter})
 
 
-def listed(users: int, rejected: int = 0) -> str:
+def listed(users: int, admitted: int | None = None) -> str:
     """What List Users logs."""
-    return json.dumps({"message": "listed", "run_id": RUN, "listed": users, "rejected": rejected})
+    asked = users if admitted is None else admitted
+    return json.dumps({"message": "listed", "run_id": RUN, "listed": users, "admitted": asked})
 
 
 def received(rows: int) -> str:

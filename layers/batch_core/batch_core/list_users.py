@@ -176,9 +176,9 @@ class UserLister:
         logger.info(
             "listed",
             listed=admission.listed,
+            admitted=admission.admitted,
             chunks=len(pointers),
             rejected=tally.rejected,
-            skipped=tally.skipped,
             **asdict(held_back),
         )
         return answer(

@@ -89,13 +89,15 @@ def test_a_retried_invocation_stands_for_one_group() -> None:
     assert found.missing == 1
 
 
-def test_users_rejected_while_listing_make_no_group() -> None:
+def test_users_that_are_not_asked_make_no_group_and_are_not_waited_for() -> None:
     logs = FakeLogs()
-    logs.write("List Users", listed(201, rejected=1))
+    logs.write("List Users", listed(231, admitted=200))
+    logs.write("List Users", without_a_row(too_wide=31))
+    logs.write("Call API", invocation("Call API", 1))
     found = collector(logs)
     found.sweep()
     assert found.groups == 2
-    assert found.counts.failed == 1
+    assert found.counts == Counts(listed=231, called=131, processed=31, failed=31)
 
 
 def test_failures_are_summed_by_class() -> None:
