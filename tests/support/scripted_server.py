@@ -93,6 +93,7 @@ class ScriptedServer:
         self.received: list[Received] = []
         self.in_flight_peak = 0
         self.connections = 0
+        self.otherwise: Answer = answer(404)  # for every path without a script
         self._tls = tls
         self._greeting = greeting
         self._scripts: dict[str, list[Answer]] = {}
@@ -186,7 +187,8 @@ class ScriptedServer:
         self._in_flight += 1
         self.in_flight_peak = max(self.in_flight_peak, self._in_flight)
         try:
-            script = self._scripts.get(exchange.request.target.partition("?")[0], [answer(404)])
+            path = exchange.request.target.partition("?")[0]
+            script = self._scripts.get(path, [self.otherwise])
             reply = script.pop(0) if len(script) > 1 else script[0]
             await reply(exchange)
         finally:

@@ -82,13 +82,11 @@ def test_an_api_that_answers_every_fifth_call_is_asked_on() -> None:
     assert hear(made(), *results * 200).allows()
 
 
-@pytest.mark.parametrize(
-    "error",
-    (
-        "http_500 http_503 http_429 timeout connect_timeout connect dns tls address disconnected "
-        "truncated protocol"
-    ).split(),
-)
+NO_ANSWER = ["http_500", "http_503", "http_429", "timeout", "disconnected", "truncated", "protocol"]
+NO_CONNECTION = ["connect", "connect_timeout", "dns", "tls", "address"]
+
+
+@pytest.mark.parametrize("error", [*NO_ANSWER, *NO_CONNECTION])
 def test_every_kind_of_no_answer_counts(error: str) -> None:
     assert hear(made(), *[Setback(error)] * WINDOW).error == error
 
@@ -270,7 +268,7 @@ def later(error: str) -> Failure:
 @pytest.mark.parametrize(
     "failure",
     [LATE, BREAKER_OPEN, refused(401), refused(403), later("http_401")]
-    + [later(e) for e in ("http_429", "connect", "connect_timeout", "dns", "tls", "address")],
+    + [later(error) for error in ("http_429", *NO_CONNECTION)],
 )
 def test_what_the_tenant_or_the_run_is_at_fault_for_is_no_users_own(
     failure: Failure, opened: bool
