@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from batch_core.job import Request, Response
 from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.ports import Answer, Failure
+from batch_core.retry import RETRIES_PER_CALL, RETRIES_TO_START, Setback
 from tests.support.fakes_api import FakeBreaker
 from tests.support.scripted_server import Exchange, ScriptedServer, answer, raw
 
@@ -394,6 +396,41 @@ def test_a_name_that_does_not_resolve_is_left_to_the_next_run(
     with client("http://api.invalid") as api:
         answers = api.call([Request("/")], seconds=5, requests_per_second=0, breaker=FakeBreaker())
     assert answers == [later("dns")]
+
+
+def test_a_burst_has_only_so_many_retries(server: ScriptedServer) -> None:
+    server.on("/", answer(500))
+    answers = ask(server, *[Request("/")] * 50)
+    assert answers == [later("http_500")] * 50
+    retries = RETRIES_TO_START + RETRIES_PER_CALL * 50
+    assert retries - 1 <= len(server.received) - 50 <= retries
+    assert meter.reading()["api_retries"] == len(server.received) - 50
+
+
+class Sharing(FakeBreaker):
+    """Shares upon every result, and not before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def heard(self, result: Answer | Setback) -> bool:
+        return not super().heard(result)
+
+    def share(self) -> None:
+        self.let_go.wait(timeout=30)
+        super().share()
+
+
+def test_what_the_breaker_shares_holds_nobody_beyond_the_deadline(server: ScriptedServer) -> None:
+    server.on("/", answer(200, b"x"))
+    breaker = Sharing()
+    with client(server.url, concurrency=1) as api:
+        answers = api.call([Request("/")] * 3, seconds=1.5, requests_per_second=0, breaker=breaker)
+        assert breaker.shared == 0
+        breaker.let_go.set()
+    # The first was answered and only then held up; there was no time for the others.
+    assert answers == [Response(200, b"x"), later("deadline"), later("deadline")]
 
 
 # --- between invocations ----------------------------------------------------------------------

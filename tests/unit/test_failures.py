@@ -9,6 +9,7 @@ import pytest
 
 from batch_core.failures import Failures, pseudonym
 from batch_core.outcomes import Outcome, Tally
+from batch_core.ports import BREAKER_OPEN, LATE
 
 type Lines = list[Mapping[str, Any]]
 
@@ -69,3 +70,14 @@ def test_a_pseudonym_is_stable_and_differs_between_tenants() -> None:
     assert pseudonym("acme", 7) == pseudonym("acme", 7) == pseudonym("acme", "7")
     assert pseudonym("acme", 7) != pseudonym("demo", 7)
     assert len(pseudonym("acme", 7)) == 12
+
+
+def test_a_group_that_was_not_read_is_counted_without_examples(lines: Lines) -> None:
+    failures = Failures("acme")
+    failures.add_unread(LATE, users=40)
+    failures.add(LATE.outcome, LATE.error, 7)
+    failures.log()
+    assert (failures.count(LATE), failures.count(BREAKER_OPEN)) == (41, 0)
+    assert failures.tally == Tally(retry_later=41)
+    assert lines[0]["users"] == 41
+    assert lines[0]["failures"][0]["examples"] == [pseudonym("acme", 7)]
