@@ -15,12 +15,16 @@ from batch_core.settings import FinishRunSettings
 if TYPE_CHECKING:
     from batch_core.ports import PayloadStore
 
+# A failover takes up to 40 seconds; the run's account is worth the wait.
+PATIENCE_SECONDS = 40
+
 
 @cache
 def finisher() -> RunFinisher:
     """Make what the environment keeps from one invocation to the next."""
     settings = FinishRunSettings.from_env()
-    return RunFinisher(settings, MySqlRunLedger(connect(settings)), payloads)
+    database = connect(settings, patience_seconds=PATIENCE_SECONDS)
+    return RunFinisher(settings, MySqlRunLedger(database), payloads)
 
 
 @cache

@@ -22,13 +22,15 @@ JOB_FILE = Path(str(job.__file__))
 CODE = (Path(str(batch_core.__file__)).parent, JOB_FILE, JOB_FILE.with_name("schema"))
 # The users query may have to sort before it yields its first row.
 QUERY_SECONDS = 60
+# A failover takes up to 40 seconds, and a run that lists late is better than none.
+PATIENCE_SECONDS = 60
 
 
 @cache
 def lister() -> UserLister:
     """Make what the environment keeps from one invocation to the next."""
     settings = ListUsersSettings.from_env()
-    database = connect(settings, read_seconds=QUERY_SECONDS)
+    database = connect(settings, read_seconds=QUERY_SECONDS, patience_seconds=PATIENCE_SECONDS)
     return UserLister(
         settings=settings,
         query=job.JOB.users,

@@ -15,6 +15,9 @@ from job import JOB
 if TYPE_CHECKING:
     from batch_core.ports import PayloadStore
 
+# The mapping delivers the batch again, so the writer need not see a whole failover through.
+PATIENCE_SECONDS = 20
+
 
 @cache
 def writer() -> RowWriter:
@@ -23,7 +26,7 @@ def writer() -> RowWriter:
     return RowWriter(
         tenant=settings.tenant_id,
         table=JOB.table,
-        rows=MySqlRowStore(connect(settings)),
+        rows=MySqlRowStore(connect(settings, patience_seconds=PATIENCE_SECONDS)),
         quarantine=quarantine,
     )
 

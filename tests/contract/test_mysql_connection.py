@@ -18,15 +18,12 @@ from batch_core.errors import (
     DataError,
     SchemaError,
     TransientDatabaseError,
+    UnreachableDatabaseError,
 )
+from batchctl.local.ports import free_port
 from batchctl.local.tls import ensure_server_tls
+from tests.support.clock import Clock
 from tests.support.mariadb import MariaDbServer, Schema
-
-
-@pytest.fixture(autouse=True)
-def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries wait for somebody else's transaction; here there is nobody else's."""
-    monkeypatch.setattr("batch_core.adapters.mysql_connection.time.sleep", lambda _: None)
 
 
 @pytest.fixture
@@ -115,22 +112,28 @@ def test_a_connection_that_rested_is_tried_before_it_is_lent(
     kill(mariadb, table)
     meter.reset()
 
-    assert table.transact(increment, attempts=1) == 1
+    assert table.once(lambda connection: increment(Session(connection))) == 1
     assert meter.reading()["db_connections"] == 1
 
 
-def test_a_server_that_became_read_only_is_left(table: Database, mariadb: MariaDbServer) -> None:
-    before = thread_of(table)
+def test_a_server_that_became_read_only_is_left(
+    table: Database, schema: Schema, mariadb: MariaDbServer
+) -> None:
+    writer = reach(schema, patience_seconds=0)
+    writer.connection()
+    before = thread_of(writer)
     with mariadb.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET GLOBAL read_only = 1")
         try:
-            with pytest.raises(TransientDatabaseError, match="1290"):
-                table.transact(increment, attempts=2)
+            with pytest.raises(TransientDatabaseError, match="1290") as caught:
+                writer.transact(increment)
         finally:
             cursor.execute("SET GLOBAL read_only = 0")
 
-    assert table.transact(increment) == 1
-    assert thread_of(table) != before
+    assert not caught.value.ends_environment
+    assert writer.transact(increment) == 1
+    assert thread_of(writer) != before
+    writer.discard()
 
 
 @pytest.mark.parametrize(
@@ -194,17 +197,14 @@ def test_two_who_lock_in_opposite_order_both_succeed(table: Database, schema: Sc
     assert table.ask(lambda s: s.rows("SELECT id, n FROM t ORDER BY id")) == [(1, 2), (2, 2)]
 
 
-def test_a_lock_that_is_not_had_in_time_is_asked_for_again(
-    table: Database, schema: Schema, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_is_not_had_in_time_is_asked_for_again(table: Database, schema: Schema) -> None:
     holder = schema.connect()
     holder.begin()
     with holder.cursor() as cursor:
         cursor.execute("UPDATE t SET n = 10 WHERE id = 1")
     # The holder ends while the other one rests between its tries.
-    monkeypatch.setattr(
-        "batch_core.adapters.mysql_connection.time.sleep", lambda _: holder.commit()
-    )
+    writer = reach(schema, sleep=lambda _: holder.commit())
+    writer.connection()
 
     def work(session: Session) -> int:
         session.execute(
@@ -213,10 +213,33 @@ def test_a_lock_that_is_not_had_in_time_is_asked_for_again(
         return increment(session)
 
     meter.reset()
-    assert table.transact(work) == 12
+    assert writer.transact(work) == 12
     holder.close()
+    writer.discard()
     assert meter.reading()["db_retries"] == 1
     assert "db_connections" not in meter.reading()
+
+
+def test_a_lock_that_is_never_had_is_given_up_however_patient_one_is(
+    table: Database, schema: Schema
+) -> None:
+    holder = schema.connect()
+    holder.begin()
+    with holder.cursor() as cursor:
+        cursor.execute("UPDATE t SET n = 10 WHERE id = 1")
+    pauses: list[float] = []
+    writer = reach(schema, patience_seconds=10_000, sleep=pauses.append)
+
+    with pytest.raises(TransientDatabaseError, match="1205") as caught:
+        writer.transact(
+            lambda s: s.execute(
+                "SET STATEMENT innodb_lock_wait_timeout = 0 FOR UPDATE t SET n = 1 WHERE id = 1"
+            )
+        )
+    holder.close()
+    writer.discard()
+    assert len(pauses) == mysql_connection.LOCK_ATTEMPTS - 1
+    assert not caught.value.ends_environment
 
 
 def reach(schema: Schema, **changes: Any) -> Database:
@@ -258,16 +281,50 @@ def test_a_password_that_stays_wrong_is_an_access_error(schema: Schema) -> None:
 
 def test_a_server_of_another_authority_is_never_talked_to(schema: Schema, tmp_path: Path) -> None:
     stranger = ensure_server_tls(tmp_path)
-    database = reach(schema, ca_file=Path(stranger.ca))
+    database = reach(schema, ca_file=Path(stranger.ca), patience_seconds=0)
 
-    with pytest.raises(TransientDatabaseError, match="certificate verify failed"):
-        database.ask(lambda s: s.row("SELECT 1"), attempts=1)
+    with pytest.raises(UnreachableDatabaseError, match="certificate verify failed"):
+        database.ask(lambda s: s.row("SELECT 1"))
 
 
 def test_a_certificate_for_another_host_is_refused(schema: Schema) -> None:
     # The loopback network has more addresses than the one the certificate names.
-    with pytest.raises(TransientDatabaseError, match="127"):
-        reach(schema, host="127.0.0.2").ask(lambda s: s.row("SELECT 1"), attempts=1)
+    database = reach(schema, host="127.0.0.2", patience_seconds=0)
+
+    with pytest.raises(UnreachableDatabaseError, match="127"):
+        database.ask(lambda s: s.row("SELECT 1"))
+
+
+def test_a_server_that_is_away_is_tried_with_growing_pauses_until_the_patience_is_over(
+    schema: Schema,
+) -> None:
+    clock = Clock()
+    away = reach(schema, port=free_port(), patience_seconds=30, clock=clock, sleep=clock.sleep)
+    meter.reset()
+
+    with pytest.raises(UnreachableDatabaseError, match="2003") as caught:
+        away.ask(lambda s: s.row("SELECT 1"))
+
+    assert caught.value.ends_environment
+    assert clock.now == pytest.approx(30)
+    assert max(clock.pauses) <= 5
+    assert meter.reading()["db_retries"] == len(clock.pauses) >= 6
+
+
+def test_a_server_that_comes_back_within_the_patience_was_never_away(schema: Schema) -> None:
+    clock = Clock()
+    ports = [schema.port, free_port()]
+    database = reach(schema, port=ports[1], patience_seconds=20, clock=clock)
+
+    def comes_back(seconds: float) -> None:
+        clock.sleep(seconds)
+        database._port = ports[clock.now < 4]
+
+    database._sleep = comes_back
+
+    assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
+    assert 4 <= clock.now < 20
+    database.discard()
 
 
 def test_authorities_that_cannot_be_read_are_named(schema: Schema, tmp_path: Path) -> None:

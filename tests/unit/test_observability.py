@@ -17,12 +17,15 @@ TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sample
 FUNCTION = """
 from types import SimpleNamespace
 from batch_core import meter
+from batch_core.errors import UnreachableDatabaseError
 from batch_core.observability import observed, publish, trace_ids
 
 @observed("Call API")
 def handler(event, context):
     if event.get("fail"):
         raise ValueError("boom")
+    if event.get("lost"):
+        raise UnreachableDatabaseError("2003: nobody there")
     meter.count("s3_get")
     meter.latency(203)
     return {"trace": trace_ids()}
@@ -106,6 +109,23 @@ def test_a_failing_handler_still_logs_its_meter_and_raises(environment: Environm
 
     assert lines[0]["message"] == "invocation"
     assert lines[-1]["exception_name"] == "ValueError"
+
+
+def test_an_environment_that_lost_its_database_says_so_and_ends(environment: Environment) -> None:
+    code = """
+import atexit
+atexit.register(print, '{"message": "ended in good order"}')
+try:
+    handler({"lost": True}, context)
+finally:
+    print('{"message": "went on"}')
+"""
+
+    lines = environment.run(code, check=False)
+
+    assert [line["message"] for line in lines] == ["invocation", "the environment ends itself"]
+    assert lines[-1]["exception_name"] == "UnreachableDatabaseError"
+    assert "nobody there" in lines[-1]["exception"]
 
 
 def test_the_trace_carries_the_run_as_annotations(environment: Environment) -> None:

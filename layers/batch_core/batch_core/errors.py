@@ -13,6 +13,7 @@
     +-- StreamError             records could not be put on the stream
     +-- DatabaseError           the database refused or could not be reached
     |   +-- TransientDatabaseError  try again: lost connection, deadlock, read-only, full
+    |   |   +-- UnreachableDatabaseError  no connection could be opened: try in a new environment
     |   +-- DataError               this row cannot be stored, others can
     |   +-- GoneError               the user this row belongs to no longer exists
     |   +-- SchemaError             the tables are not what the code expects
@@ -26,9 +27,20 @@ failure and ends in the Catch of its state.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class BatchError(Exception):
-    """Anything this project raises on purpose."""
+    """Anything this project raises on purpose.
+
+    Attributes
+    ----------
+    ends_environment
+        Whether the execution environment is of no more use, so that the next invocation is better
+        served by a new one.
+    """
+
+    ends_environment: ClassVar[bool] = False
 
 
 class ConfigurationError(BatchError):
@@ -69,6 +81,12 @@ class DatabaseError(BatchError):
 
 class TransientDatabaseError(DatabaseError):
     """The same statement may work later: lost connection, deadlock, read-only, full."""
+
+
+class UnreachableDatabaseError(TransientDatabaseError):
+    """No connection could be opened; perhaps from another environment, with other credentials."""
+
+    ends_environment = True
 
 
 class DataError(DatabaseError):

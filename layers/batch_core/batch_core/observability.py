@@ -7,6 +7,7 @@ replace it without touching a function.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -19,6 +20,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from batch_core import meter
 from batch_core.codec import dump_json
+from batch_core.errors import BatchError
 
 # Names this execution environment, so that environments, and the database connection that each may
 # hold, can be counted from the logs.
@@ -53,8 +55,7 @@ def observed(state: str) -> Callable[[Handler], Handler]:
         traced = tracer.capture_lambda_handler(segment, capture_response=False)
         cold = True
 
-        @wraps(handler)
-        def wrapper(event: dict[str, Any], context: Any) -> Any:
+        def measured(event: dict[str, Any], context: Any) -> Any:
             nonlocal cold
             started = time.perf_counter()
             meter.reset()
@@ -84,9 +85,30 @@ def observed(state: str) -> Callable[[Handler], Handler]:
                 )
             return response
 
+        @wraps(handler)
+        def wrapper(event: dict[str, Any], context: Any) -> Any:
+            try:
+                return measured(event, context)
+            except BatchError as error:
+                if error.ends_environment:
+                    # From a process that is gone Lambda learns only that, and not why.
+                    logger.exception("the environment ends itself")
+                    end_environment()
+                raise
+
         return wrapper
 
     return decorate
+
+
+def end_environment() -> None:
+    """End this process, so that the next invocation gets an environment that starts afresh.
+
+    Lambda reports Runtime.ExitError, which the workflow and the mapping retry.
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+    """
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def trace_ids() -> tuple[str, str]:

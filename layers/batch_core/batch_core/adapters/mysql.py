@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from batch_core.adapters.mysql_connection import READ_SECONDS, Database
+from batch_core.adapters.mysql_connection import PATIENCE_SECONDS, READ_SECONDS, Database
 from batch_core.adapters.rds_token import AwsCredentials, token
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 AMAZON_ROOTS: Final = Path(__file__).with_name("amazon_roots.pem")
 
 
-def connect(settings: DatabaseSettings, *, read_seconds: int = READ_SECONDS) -> Database:
+def connect(
+    settings: DatabaseSettings,
+    *,
+    read_seconds: float = READ_SECONDS,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Database:
     """Make the database that the settings describe; it is reached on first use."""
     return Database(
         host=settings.database_endpoint,
@@ -25,6 +30,7 @@ def connect(settings: DatabaseSettings, *, read_seconds: int = READ_SECONDS) -> 
         login=_SecretLogin(settings) if settings.database_secret_arn else _TokenLogin(settings),
         ca_file=Path(settings.database_ca_file) if settings.database_ca_file else AMAZON_ROOTS,
         read_seconds=read_seconds,
+        patience_seconds=patience_seconds,
     )
 
 

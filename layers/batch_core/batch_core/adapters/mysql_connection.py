@@ -14,7 +14,13 @@ from pymysql.constants import SERVER_STATUS
 
 from batch_core import meter
 from batch_core.adapters.mysql_errors import DEADLOCK, LOCK_WAIT_TIMEOUT, classify, number_of
-from batch_core.errors import AccessError, ConfigurationError, TransientDatabaseError
+from batch_core.errors import (
+    AccessError,
+    ConfigurationError,
+    TransientDatabaseError,
+    UnreachableDatabaseError,
+)
+from batch_core.retry import full_jitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,17 +28,22 @@ if TYPE_CHECKING:
 
 type Connection = pymysql.connections.Connection[pymysql.cursors.Cursor]
 
-CONNECT_SECONDS: Final = 5
+# How long a server may take to greet, to let in, to take a statement, or to show that it lives.
+CONNECT_SECONDS: Final = 5.0
 # Shorter than any function's timeout, longer than a statement of the writer takes.
-READ_SECONDS: Final = 15
+READ_SECONDS: Final = 15.0
 # A connection that rested may have been closed by the proxy, or by a failover, without our notice.
 IDLE_SECONDS: Final = 30.0
 
-ATTEMPTS: Final = 4
+# How long to put up with a database that is away, for those who do not say.
+PATIENCE_SECONDS: Final = 5.0
+# Who lost a lock this often meets more than bad luck.
+LOCK_ATTEMPTS: Final = 4
+_BACKOFF_SECONDS: Final = 0.2
 
 # Transient, yet the connection is sound; after any other transient error it is not, or it leads to
 # a server that a failover has made read-only.
-_LOCKED: Final = {LOCK_WAIT_TIMEOUT, DEADLOCK}
+LOCKED: Final = {LOCK_WAIT_TIMEOUT, DEADLOCK}
 
 
 class Login(Protocol):
@@ -89,6 +100,10 @@ def _measure(text: bytes) -> None:
     meter.peak("db_statement_bytes_max", len(text))
 
 
+def _set_read_seconds(connection: Connection, seconds: float) -> None:
+    connection._read_timeout = seconds  # type: ignore[attr-defined]  # absent from the stubs
+
+
 class Database:
     """The tenant's database; lives as long as the execution environment.
 
@@ -105,6 +120,9 @@ class Database:
         default reads the system's bundle for every connection, which costs 30 ms.
     read_seconds
         How long to wait for an answer before the connection is taken for lost.
+    patience_seconds
+        How long after its start a piece of work may be begun again. A server that was killed is
+        back in 2 to 20 seconds, a failover takes 20 to 40.
     """
 
     def __init__(
@@ -115,7 +133,10 @@ class Database:
         name: str,
         login: Login,
         ca_file: Path,
-        read_seconds: int = READ_SECONDS,
+        read_seconds: float = READ_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._host = host
         self._port = port
@@ -123,10 +144,13 @@ class Database:
         self._login = login
         self._ca_file = ca_file
         self._read_seconds = read_seconds
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._sleep = sleep
         self._connection: Connection | None = None
         self._used_at = 0.0
 
-    def transact[T](self, work: Callable[[Session], T], *, attempts: int = ATTEMPTS) -> T:
+    def transact[T](self, work: Callable[[Session], T]) -> T:
         """Do a piece of work in one transaction, and all of it again after a transient error.
 
         A commit whose answer is lost may have happened: `work` must not mind being done twice.
@@ -135,42 +159,85 @@ class Database:
         ------
         DatabaseError
             When the last attempt fails; nothing is stored then, but for a lost answer to a commit.
+            It is an UnreachableDatabaseError when there was no connection for it.
         """
 
-        def transaction() -> T:
-            connection = self.connection()
-            session = Session(connection)
+        def transaction(session: Session) -> T:
             session.execute(b"BEGIN")
             result = work(session)
             session.execute(b"COMMIT")
             return result
 
-        return self._attempt(transaction, attempts)
+        return self.ask(transaction)
 
-    def ask[T](self, work: Callable[[Session], T], *, attempts: int = ATTEMPTS) -> T:
+    def ask[T](self, work: Callable[[Session], T]) -> T:
         """Do a piece of work whose statements each stand alone, again after a transient error."""
-        return self._attempt(lambda: work(Session(self.connection())), attempts)
+        return self.attempt(lambda connection: work(Session(connection)))
+
+    def attempt[T](self, work: Callable[[Connection], T]) -> T:
+        """Do a piece of work with the connection itself, again after a transient error.
+
+        A lost lock is asked for again a few times; for everything else the patience decides.
+        """
+        deadline = self._clock() + self._patience_seconds
+        lost = locked = 0
+        while True:
+            try:
+                return self.once(work)
+            except TransientDatabaseError as error:
+                if number_of(error.__cause__) in LOCKED:
+                    locked += 1
+                    if locked == LOCK_ATTEMPTS:
+                        raise
+                    # Those who collided must not meet again.
+                    pause = full_jitter(locked, base=_BACKOFF_SECONDS, random=random.random)
+                else:
+                    lost += 1
+                    left = deadline - self._clock()
+                    if left <= 0:
+                        raise
+                    pause = full_jitter(lost, base=_BACKOFF_SECONDS, random=random.random)
+                    pause = min(pause, left)
+                meter.count("db_retries")
+                self._sleep(pause)
+
+    def once[T](self, work: Callable[[Connection], T]) -> T:
+        """Do a piece of work that must not be begun again; leave no transaction open.
+
+        Raises
+        ------
+        DatabaseError
+            Whatever the class.
+        """
+        try:
+            return work(self.connection())
+        except TransientDatabaseError as error:
+            if number_of(error.__cause__) in LOCKED:
+                self._roll_back()
+            else:
+                self.discard()
+            raise
+        except BaseException:
+            self._roll_back()
+            raise
 
     def connection(self) -> Connection:
         """The connection, opened or replaced if need be.
 
         Raises
         ------
-        AccessError, TransientDatabaseError
+        AccessError, UnreachableDatabaseError
             When it cannot be opened.
         """
-        if self._connection is not None and time.monotonic() - self._used_at > IDLE_SECONDS:
-            try:
-                self._connection.ping(reconnect=False)
-            except Exception:  # noqa: BLE001  whatever it is, the connection is of no use
-                self.discard()
+        if self._connection is not None and self._clock() - self._used_at > IDLE_SECONDS:
+            self._try_out(self._connection)
         if self._connection is None:
             try:
                 self._connection = self._open(fresh=False)
             except AccessError:
                 # The secret was rotated, or the token is of an earlier quarter of an hour.
                 self._connection = self._open(fresh=True)
-        self._used_at = time.monotonic()
+        self._used_at = self._clock()
         return self._connection
 
     def discard(self) -> None:
@@ -183,24 +250,14 @@ class Database:
             # Hard, since an orderly goodbye may wait for a peer that no longer answers.
             connection._force_close()  # type: ignore[attr-defined]  # absent from the stubs
 
-    def _attempt[T](self, work: Callable[[], T], attempts: int) -> T:
-        for attempt in range(1, attempts + 1):
-            try:
-                return work()
-            except TransientDatabaseError as error:
-                if number_of(error.__cause__) in _LOCKED:
-                    self._roll_back()
-                else:
-                    self.discard()
-                if attempt == attempts:
-                    raise
-                meter.count("db_retries")
-                # Full jitter: those who collided must not meet again.
-                time.sleep(random.uniform(0, 0.1 * 3**attempt))  # noqa: S311
-            except BaseException:
-                self._roll_back()
-                raise
-        raise AssertionError("attempts must be at least 1")
+    def _try_out(self, connection: Connection) -> None:
+        """Close a connection that does not answer at once: a NAT may have forgotten it."""
+        try:
+            _set_read_seconds(connection, CONNECT_SECONDS)
+            connection.ping(reconnect=False)
+            _set_read_seconds(connection, self._read_seconds)
+        except Exception:  # noqa: BLE001  whatever it is, the connection is of no use
+            self.discard()
 
     def _roll_back(self) -> None:
         """Leave no transaction open: roll back, or else close."""
@@ -225,12 +282,17 @@ class Database:
                 charset="utf8mb4",
                 autocommit=True,
                 connect_timeout=CONNECT_SECONDS,
-                read_timeout=self._read_seconds,
-                write_timeout=self._read_seconds,
+                # For the greeting; a query may take longer.
+                read_timeout=CONNECT_SECONDS,
+                write_timeout=CONNECT_SECONDS,
                 ssl=tls,
             )
         except Exception as error:
-            raise classify(error) from error
+            known = classify(error)
+            if isinstance(known, TransientDatabaseError):
+                known = UnreachableDatabaseError(*known.args)
+            raise known from error
+        _set_read_seconds(connection, self._read_seconds)
         status: int = connection.server_status  # type: ignore[attr-defined]  # absent from the stubs
         if status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES:
             with suppress(Exception):

@@ -28,9 +28,13 @@ _CLASSES: Final[dict[type[DatabaseError], set[int]]] = {
         1040,  # too many connections
         1053,  # server shutdown in progress
         1153,  # packet too big: the server's setting, not the row, whose size is bounded here
+        1203,  # too many connections of this user
         LOCK_WAIT_TIMEOUT,  # only the statement is rolled back
         DEADLOCK,  # all of the transaction is rolled back
+        1226,  # this user's quota of connections or queries
         1290,  # read-only: this is the old writer of a failover
+        1317,  # the statement was killed
+        1412,  # the table was altered since the transaction began
         1792,  # read-only transaction
         1836,  # read-only mode
         1927,  # connection was killed (MariaDB)
@@ -40,6 +44,7 @@ _CLASSES: Final[dict[type[DatabaseError], set[int]]] = {
         2014,  # commands out of sync
         2055,  # lost connection, with the system's error
         3101,  # rolled back by the replication group
+        4031,  # closed by the server for having rested too long (MySQL)
         9501,  # RDS Proxy: no connection within the borrow timeout
     },
     AccessError: {

@@ -6,14 +6,15 @@ import time
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from batch_core.adapters.mysql_connection import Session
 from batch_core.adapters.mysql_errors import LOCK_WAIT_TIMEOUT, number_of
-from batch_core.errors import DatabaseError, MigrationError
+from batch_core.errors import DatabaseError, MigrationError, UnreachableDatabaseError
 from batch_core.ports import TableFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batch_core.adapters.mysql_connection import Database, Session
+    from batch_core.adapters.mysql_connection import Database
     from batch_core.ports import SqlFile
 
 # How long a statement may wait for a table that is in use. While it waits, everything that wants
@@ -50,11 +51,14 @@ class MySqlSchemaStore:
         Raises
         ------
         MigrationError
-            When a statement fails, when an applied file has changed since, or when the lock is
-            taken.
+            When a statement fails, when an applied file has changed since, when the lock is taken,
+            or when there is no connection.
         """
         try:
-            return self._database.ask(lambda session: _migrate(session, files), attempts=1)
+            return self._database.once(lambda connection: _migrate(Session(connection), files))
+        except UnreachableDatabaseError as error:
+            # Told to a person who waits for it, to whom a new environment is no answer.
+            raise MigrationError(f"the database cannot be reached: {error}") from error
         finally:
             # With the connection go the lock and the setting, which no other function may inherit.
             self._database.discard()

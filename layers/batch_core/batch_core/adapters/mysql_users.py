@@ -8,14 +8,13 @@ from pymysql.cursors import SSDictCursor
 
 from batch_core import meter
 from batch_core.adapters.mysql_errors import classify
-from batch_core.errors import TransientDatabaseError
 from batch_core.ports import Candidate
 from batch_core.upsert import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batch_core.adapters.mysql_connection import Database
+    from batch_core.adapters.mysql_connection import Connection, Database
 
 _ROWS: Final = 1_000
 
@@ -23,7 +22,9 @@ _ROWS: Final = 1_000
 # tables and text in others, so both sides are compared as text, exactly.
 _QUERY: Final = """
 SELECT listed.*, known.failures AS batch_failures, known.version AS batch_failed_at
-FROM ({query}) AS listed
+FROM (
+{query}
+) AS listed
 LEFT JOIN batch_user AS known ON known.user_id =
   CAST(listed.user_id AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin
 WHERE {condition} ORDER BY listed.user_id
@@ -60,7 +61,7 @@ class MySqlUserSource:
             yield from self._stream(_QUERY.format(query=plain, condition=condition))
 
     def _stream(self, query: str) -> Iterator[Candidate]:
-        cursor = self._start(query)
+        cursor = self._database.attempt(lambda connection: _execute(connection, query))
         complete = False
         try:
             while rows := cursor.fetchmany(_ROWS):
@@ -76,19 +77,13 @@ class MySqlUserSource:
                 cursor.connection = None  # type: ignore[assignment]  # as its close() does
                 self._database.discard()
 
-    def _start(self, query: str) -> SSDictCursor:
-        try:
-            return self._execute(query)
-        except TransientDatabaseError:
-            self._database.discard()
-            return self._execute(query)
 
-    def _execute(self, query: str) -> SSDictCursor:
-        cursor = self._database.connection().cursor(SSDictCursor)
-        meter.count("db_statements")
-        meter.peak("db_statement_bytes_max", len(query.encode()))
-        try:
-            cursor.execute(query)
-        except Exception as error:
-            raise classify(error) from error
-        return cursor
+def _execute(connection: Connection, query: str) -> SSDictCursor:
+    cursor = connection.cursor(SSDictCursor)
+    meter.count("db_statements")
+    meter.peak("db_statement_bytes_max", len(query.encode()))
+    try:
+        cursor.execute(query)
+    except Exception as error:
+        raise classify(error) from error
+    return cursor
