@@ -119,7 +119,7 @@ def test_a_connection_that_rested_is_tried_before_it_is_lent(
 def test_a_server_that_became_read_only_is_left(
     table: Database, schema: Schema, mariadb: MariaDbServer
 ) -> None:
-    writer = reach(schema, patience_seconds=0)
+    writer = schema.reach(patience_seconds=0)
     writer.connection()
     before = thread_of(writer)
     with mariadb.connect() as connection, connection.cursor() as cursor:
@@ -175,7 +175,7 @@ def test_whatever_a_work_raises_no_transaction_stays_open(
 
 
 def test_two_who_lock_in_opposite_order_both_succeed(table: Database, schema: Schema) -> None:
-    other = reach(schema)
+    other = schema.reach()
     barrier = threading.Barrier(2)
     first = {1: True, 2: True}
 
@@ -203,7 +203,7 @@ def test_a_lock_that_is_not_had_in_time_is_asked_for_again(table: Database, sche
     with holder.cursor() as cursor:
         cursor.execute("UPDATE t SET n = 10 WHERE id = 1")
     # The holder ends while the other one rests between its tries.
-    writer = reach(schema, sleep=lambda _: holder.commit())
+    writer = schema.reach(sleep=lambda _: holder.commit())
     writer.connection()
 
     def work(session: Session) -> int:
@@ -228,7 +228,7 @@ def test_a_lock_that_is_never_had_is_given_up_however_patient_one_is(
     with holder.cursor() as cursor:
         cursor.execute("UPDATE t SET n = 10 WHERE id = 1")
     pauses: list[float] = []
-    writer = reach(schema, patience_seconds=10_000, sleep=pauses.append)
+    writer = schema.reach(patience_seconds=10_000, sleep=pauses.append)
 
     with pytest.raises(TransientDatabaseError, match="1205") as caught:
         writer.transact(
@@ -242,17 +242,6 @@ def test_a_lock_that_is_never_had_is_given_up_however_patient_one_is(
     assert not caught.value.ends_environment
 
 
-def reach(schema: Schema, **changes: Any) -> Database:
-    usual: dict[str, Any] = {
-        "host": schema.host,
-        "port": schema.port,
-        "name": schema.name,
-        "login": lambda *, fresh: (schema.user, schema.password),
-        "ca_file": schema.ca_file,
-    }
-    return Database(**usual | changes)
-
-
 def test_a_password_that_was_rotated_is_asked_for_once_more(schema: Schema) -> None:
     asked: list[bool] = []
 
@@ -260,7 +249,7 @@ def test_a_password_that_was_rotated_is_asked_for_once_more(schema: Schema) -> N
         asked.append(fresh)
         return schema.user, schema.password if fresh else "the one before"
 
-    database = reach(schema, login=login)
+    database = schema.reach(login=login)
 
     assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
     assert asked == [False, True]
@@ -275,13 +264,13 @@ def test_a_password_that_stays_wrong_is_an_access_error(schema: Schema) -> None:
         return schema.user, "wrong"
 
     with pytest.raises(AccessError, match="1045"):
-        reach(schema, login=login).ask(lambda s: s.row("SELECT 1"))
+        schema.reach(login=login).ask(lambda s: s.row("SELECT 1"))
     assert asked == [False, True]
 
 
 def test_a_server_of_another_authority_is_never_talked_to(schema: Schema, tmp_path: Path) -> None:
     stranger = ensure_server_tls(tmp_path)
-    database = reach(schema, ca_file=Path(stranger.ca), patience_seconds=0)
+    database = schema.reach(ca_file=Path(stranger.ca), patience_seconds=0)
 
     with pytest.raises(UnreachableDatabaseError, match="certificate verify failed"):
         database.ask(lambda s: s.row("SELECT 1"))
@@ -289,7 +278,7 @@ def test_a_server_of_another_authority_is_never_talked_to(schema: Schema, tmp_pa
 
 def test_a_certificate_for_another_host_is_refused(schema: Schema) -> None:
     # The loopback network has more addresses than the one the certificate names.
-    database = reach(schema, host="127.0.0.2", patience_seconds=0)
+    database = schema.reach(host="127.0.0.2", patience_seconds=0)
 
     with pytest.raises(UnreachableDatabaseError, match="127"):
         database.ask(lambda s: s.row("SELECT 1"))
@@ -299,7 +288,7 @@ def test_a_server_that_is_away_is_tried_with_growing_pauses_until_the_patience_i
     schema: Schema,
 ) -> None:
     clock = Clock()
-    away = reach(schema, port=free_port(), patience_seconds=30, clock=clock, sleep=clock.sleep)
+    away = schema.reach(port=free_port(), patience_seconds=30, clock=clock, sleep=clock.sleep)
     meter.reset()
 
     with pytest.raises(UnreachableDatabaseError, match="2003") as caught:
@@ -314,7 +303,7 @@ def test_a_server_that_is_away_is_tried_with_growing_pauses_until_the_patience_i
 def test_a_server_that_comes_back_within_the_patience_was_never_away(schema: Schema) -> None:
     clock = Clock()
     ports = [schema.port, free_port()]
-    database = reach(schema, port=ports[1], patience_seconds=20, clock=clock)
+    database = schema.reach(port=ports[1], patience_seconds=20, clock=clock)
 
     def comes_back(seconds: float) -> None:
         clock.sleep(seconds)
@@ -329,7 +318,7 @@ def test_a_server_that_comes_back_within_the_patience_was_never_away(schema: Sch
 
 def test_authorities_that_cannot_be_read_are_named(schema: Schema, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nothing\.pem"):
-        reach(schema, ca_file=tmp_path / "nothing.pem").ask(lambda s: s.row("SELECT 1"))
+        schema.reach(ca_file=tmp_path / "nothing.pem").ask(lambda s: s.row("SELECT 1"))
 
 
 def test_the_connection_is_encrypted_and_its_session_is_as_the_server_made_it(

@@ -8,6 +8,7 @@ from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.errors import MigrationError
 from batch_core.ports import SchemaStore, SqlFile
+from batchctl.local.ports import free_port
 from tests.support.fakes import FakeSchemaStore
 from tests.support.mariadb import Schema
 
@@ -110,17 +111,11 @@ def test_the_facts_about_a_table_are_what_the_database_says(
 
 
 def test_a_second_migration_at_the_same_time_is_refused(
-    database: Database, mysql_store: MySqlSchemaStore, monkeypatch: pytest.MonkeyPatch
+    schema: Schema, mysql_store: MySqlSchemaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batch_core.adapters.mysql_schema._MUTEX_SECONDS", 0)
-    other = Database(
-        host=database._host,
-        port=database._port,
-        name=database._name,
-        login=database._login,
-        ca_file=database._ca_file,
-    )
-    other.ask(lambda s: s.row(f"SELECT GET_LOCK('batch_migrate.{database._name}', 0)"))
+    other = schema.reach()
+    other.ask(lambda s: s.row(f"SELECT GET_LOCK('batch_migrate.{schema.name}', 0)"))
     try:
         with pytest.raises(MigrationError, match="another migration"):
             mysql_store.migrate([ONE])
@@ -135,6 +130,11 @@ def test_migrating_leaves_no_setting_behind_for_others(
     mysql_store.migrate([ONE])
 
     assert database.ask(lambda s: s.row("SELECT @@lock_wait_timeout")) == usual
+
+
+def test_a_database_that_cannot_be_reached_is_told_as_it_is(schema: Schema) -> None:
+    with pytest.raises(MigrationError, match="cannot be reached: 2003"):
+        MySqlSchemaStore(schema.reach(port=free_port())).migrate([ONE])
 
 
 def test_a_table_in_use_is_waited_for_in_short_tries(

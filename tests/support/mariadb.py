@@ -6,11 +6,13 @@ Register it from a conftest with `pytest_plugins = ["tests.support.mariadb"]`.
 from __future__ import annotations
 
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from batch_core.adapters.mysql_connection import Database
 from batchctl.local.mariadb import MariaDb
 
 if TYPE_CHECKING:
@@ -36,6 +38,17 @@ class Schema:
         """Connect as the schema's user over TLS; each statement commits by itself."""
         return self.server.connect(user=self.user, password=self.password, database=self.name)
 
+    def reach(self, **changes: Any) -> Database:
+        """Reach it as a function does, but for these arguments of :class:`Database`."""
+        usual: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port,
+            "name": self.name,
+            "login": lambda *, fresh: (self.user, self.password),
+            "ca_file": self.ca_file,
+        }
+        return Database(**usual | changes)
+
 
 class MariaDbServer(MariaDb):
     """The server of a test session; `connect()` is the administrator's connection."""
@@ -46,6 +59,43 @@ class MariaDbServer(MariaDb):
         password = secrets.token_hex(16)
         self.create_schema(name, name, password)
         return Schema(self.host, self.port, self.ca_file, name, name, password, self)
+
+    def administer(self, *statements: str) -> None:
+        """Run statements as the administrator."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    @contextmanager
+    def global_variable(self, name: str, value: int) -> Iterator[None]:
+        """Run with another value of a variable; sessions that exist may keep their own."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT @@GLOBAL.{name}")
+            ((usual,),) = cursor.fetchall()
+            cursor.execute(f"SET GLOBAL {name} = {value}")
+        try:
+            yield
+        finally:
+            self.administer(f"SET GLOBAL {name} = {usual}")
+
+    def kill_connections(self, schema: Schema) -> int:
+        """Kill all connections of the schema's user, and tell how many."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = %s", (schema.user,)
+            )
+            threads = [thread for (thread,) in cursor.fetchall()]
+            for thread in threads:
+                cursor.execute(f"KILL HARD CONNECTION {thread}")
+        return len(threads)
+
+    def waits_for_a_lock(self) -> bool:
+        """Tell whether a transaction waits for another one's lock on a row."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+            )
+            return cursor.fetchall() != ((0,),)
 
     def drop(self, schema: Schema) -> None:
         """Remove the schema and its user."""

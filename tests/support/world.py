@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Self
 
+import batch_core
 from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.mysql_rows import MySqlRowStore
+from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.job import Table
-from batch_core.ports import RowStore, RunLedger
+from batch_core.migrate import read, split
+from batch_core.ports import RowStore, RunLedger, SqlFile
 from tests.support.fakes import FakeDatabase, FakeRowStore, FakeRunLedger
 
 TABLE = Table("note", columns=("text", "data"))
@@ -95,6 +99,14 @@ class MySqlWorld(World):
         self.database = database
         self.ledger: RunLedger = MySqlRunLedger(self.database)
         self.rows: RowStore = MySqlRowStore(self.database)
+
+    @classmethod
+    def made_in(cls, database: Database) -> Self:
+        """Make the tables in an empty schema."""
+        files = read("batch_core", Path(str(batch_core.__file__)).parent / "schema")
+        notes = SqlFile("test", 1, "0001_notes.sql", tuple(split(TABLES)))
+        MySqlSchemaStore(database).migrate([*files, notes])
+        return cls(database)
 
     def people(self, *users: int) -> None:
         values = ",".join(f"({user})" for user in users)
