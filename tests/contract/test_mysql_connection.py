@@ -302,14 +302,8 @@ def test_a_server_that_is_away_is_tried_with_growing_pauses_until_the_patience_i
 
 def test_a_server_that_comes_back_within_the_patience_was_never_away(schema: Schema) -> None:
     clock = Clock()
-    ports = [schema.port, free_port()]
-    database = schema.reach(port=ports[1], patience_seconds=20, clock=clock)
-
-    def comes_back(seconds: float) -> None:
-        clock.sleep(seconds)
-        database._port = ports[clock.now < 4]
-
-    database._sleep = comes_back
+    database = schema.reach(port=free_port(), patience_seconds=20, clock=clock, sleep=clock.sleep)
+    clock.at(4, lambda: setattr(database, "_port", schema.port))
 
     assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
     assert 4 <= clock.now < 20

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from batch_core.adapters.mysql_connection import Database
+from functions.write_rows import app as write_rows
+from job import JOB
+from tests.support.clock import Clock
+from tests.support.deliveries import Deliveries, writer
 from tests.support.fault_table import PROPERTY, TITLES, Injection
+from tests.support.functions import CONTEXT, execution_environments, secret
+from tests.support.mariadb import MariaDbServer, Schema
+from tests.support.tcp_proxy import MySqlProxy
+from tests.support.world import TABLE
 
 
 class Lab:
@@ -51,3 +62,75 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     yield lab
     request.node.user_properties += [(PROPERTY, injection) for injection in lab.injections]
     assert lab.injections, "the test never reported what it injected"
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDbServer]:
+    """Serve a MariaDB that the tests of one file may kill and set as they like."""
+    server = MariaDbServer(tmp_path_factory.mktemp("own"))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def own_schema(own_server: MariaDbServer) -> Iterator[Schema]:
+    """Give one test an empty schema on the file's own server."""
+    fresh = own_server.fresh_schema()
+    yield fresh
+    own_server.drop(fresh)
+
+
+@pytest.fixture
+def proxy(own_server: MariaDbServer) -> Iterator[MySqlProxy]:
+    """Stand between the functions and the file's own server."""
+    with MySqlProxy(own_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def deployed(
+    own_schema: Schema, proxy: MySqlProxy, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Deliveries]:
+    """Deliver to Write Rows as it is deployed, with a secret for a login, through the proxy."""
+    variables = {
+        "DATABASE_ENDPOINT": own_schema.host,
+        "DATABASE_PORT": str(proxy.port),
+        "DATABASE_NAME": own_schema.name,
+        "DATABASE_USER": own_schema.user,
+        "DATABASE_CA_FILE": str(own_schema.ca_file),
+    }
+    monkeypatch.setattr(write_rows, "JOB", replace(JOB, table=TABLE))
+    with execution_environments(monkeypatch, variables):
+        login = json.dumps({"username": own_schema.user, "password": own_schema.password})
+        monkeypatch.setenv("DATABASE_SECRET_ARN", secret("database", login))
+        deliveries = Deliveries(own_schema, lambda event: write_rows.lambda_handler(event, CONTEXT))
+        yield deliveries
+        deliveries.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Let time pass only while somebody waits."""
+    return Clock()
+
+
+@pytest.fixture
+def database(own_schema: Schema, proxy: MySqlProxy, clock: Clock) -> Iterator[Database]:
+    """Reach the file's own server through the proxy, with the patience of Write Rows."""
+    database = own_schema.reach(
+        port=proxy.port,
+        read_seconds=0.3,
+        patience_seconds=write_rows.PATIENCE_SECONDS,
+        clock=clock,
+        sleep=clock.sleep,
+    )
+    yield database
+    database.discard()
+
+
+@pytest.fixture
+def deliveries(own_schema: Schema, database: Database) -> Iterator[Deliveries]:
+    """Deliver to a writer on `database`, which must have nothing to put aside."""
+    deliveries = Deliveries(own_schema, writer(database))
+    yield deliveries
+    deliveries.close()
