@@ -24,6 +24,7 @@ from batchctl.local.ports import free_port
 from batchctl.local.tls import ensure_server_tls
 from tests.support.clock import Clock
 from tests.support.mariadb import MariaDbServer, Schema
+from tests.support.tcp_proxy import MySqlProxy
 
 
 @pytest.fixture
@@ -31,14 +32,6 @@ def table(database: Database) -> Database:
     database.ask(lambda s: s.execute("CREATE TABLE t (id INT PRIMARY KEY, n INT NOT NULL)"))
     database.ask(lambda s: s.execute("INSERT INTO t VALUES (1, 0), (2, 0)"))
     return database
-
-
-def open_transactions(mariadb: MariaDbServer) -> int:
-    with mariadb.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT COUNT(*) FROM information_schema.INNODB_TRX")
-        row = cursor.fetchone()
-        assert row is not None
-        return int(row[0])
 
 
 def thread_of(database: Database) -> int:
@@ -171,7 +164,7 @@ def test_whatever_a_work_raises_no_transaction_stays_open(
         table.transact(work)
     table.ask(lambda s: s.rows("SELECT * FROM t"))
 
-    assert open_transactions(mariadb) == 0
+    assert mariadb.open_transactions() == 0
 
 
 def test_two_who_lock_in_opposite_order_both_succeed(table: Database, schema: Schema) -> None:
@@ -240,6 +233,26 @@ def test_a_lock_that_is_never_had_is_given_up_however_patient_one_is(
     writer.discard()
     assert len(pauses) == mysql_connection.LOCK_ATTEMPTS - 1
     assert not caught.value.ends_environment
+
+
+def test_a_greeting_is_not_waited_for_as_long_as_a_query(
+    schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql_connection, "CONNECT_SECONDS", 0.2)
+    with MySqlProxy(schema.server) as proxy:
+        database = schema.reach(port=proxy.port, read_seconds=60, patience_seconds=0)
+        proxy.hush()
+        # Who waited for longer would be let in.
+        late = threading.Timer(5, proxy.speak)
+        late.start()
+        with pytest.raises(UnreachableDatabaseError, match="timed out"):
+            database.ask(lambda s: s.row("SELECT 1"))
+        late.cancel()
+        proxy.speak()
+
+        # A query that takes longer than a greeting may.
+        assert database.ask(lambda s: s.row("SELECT SLEEP(0.3)")) == (0,)
+        database.discard()
 
 
 def test_a_password_that_was_rotated_is_asked_for_once_more(schema: Schema) -> None:

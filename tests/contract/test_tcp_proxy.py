@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from batch_core.adapters import mysql_connection
 from batch_core.adapters.mysql_connection import Database, Session
 from batch_core.errors import TransientDatabaseError, UnreachableDatabaseError
 from tests.support.mariadb import MariaDbServer, Schema
@@ -74,18 +73,6 @@ def test_a_silent_connection_is_heard_again(behind: Database, proxy: MySqlProxy)
 
     proxy.speak()
     assert behind.transact(insert) == 1
-
-
-def test_no_greeting_comes_through_a_silent_proxy(
-    behind: Database, proxy: MySqlProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mysql_connection, "CONNECT_SECONDS", 0.2)
-    behind.discard()
-    proxy.hush()
-
-    with pytest.raises(UnreachableDatabaseError, match="timed out"):
-        behind.transact(insert)
-    assert proxy.connections == 2
 
 
 def test_a_delay_longer_than_the_client_waits_is_a_loss(

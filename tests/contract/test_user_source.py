@@ -10,7 +10,7 @@ import pytest
 
 from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_users import MySqlUserSource
-from batch_core.errors import SchemaError
+from batch_core.errors import SchemaError, TransientDatabaseError
 from batch_core.ports import Candidate, UserSource
 from tests.support.fakes import FakeUserSource
 from tests.support.mariadb import MariaDbServer
@@ -111,6 +111,7 @@ def test_a_user_without_an_id_is_listed_wherever_the_listing_begins(database: Da
     [
         "SELECT a.seq AS user_id, b.seq AS user_id FROM seq_1_to_2 a JOIN seq_1_to_2 b",
         "SELECT seq AS id FROM seq_1_to_2",
+        "SELECT nothing FROM batch_user",
         "SELECT FROM",
     ],
 )
@@ -151,9 +152,7 @@ def test_a_listing_that_is_given_up_leaves_no_query_behind(
     users.close()  # type: ignore[attr-defined]
 
     assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
-    with mariadb.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT COUNT(*) FROM information_schema.INNODB_TRX")
-        assert cursor.fetchone() == (0,)
+    assert mariadb.open_transactions() == 0
 
 
 def test_a_listing_that_was_read_to_its_end_keeps_the_connection(database: Database) -> None:
@@ -177,3 +176,28 @@ def test_memory_does_not_grow_with_the_number_of_users(database: Database) -> No
     assert count == 20_000
     # 10 MB of rows were read.
     assert peak < 3_000_000
+
+
+def kill(mariadb: MariaDbServer, database: Database) -> None:
+    thread = database.connection().thread_id()  # type: ignore[no-untyped-call]
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("KILL CONNECTION %s", (thread,))
+
+
+def test_a_connection_that_was_lost_is_replaced_before_a_listing(
+    database: Database, mariadb: MariaDbServer
+) -> None:
+    kill(mariadb, database)
+
+    assert len(list(MySqlUserSource(database).users("SELECT 1 AS user_id"))) == 1
+
+
+def test_a_connection_that_is_lost_within_a_listing_fails_it(
+    database: Database, mariadb: MariaDbServer
+) -> None:
+    users = MySqlUserSource(database).users(MANY)
+    next(users)
+    kill(mariadb, database)
+
+    with pytest.raises(TransientDatabaseError):
+        list(users)

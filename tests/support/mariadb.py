@@ -89,13 +89,19 @@ class MariaDbServer(MariaDb):
                 cursor.execute(f"KILL HARD CONNECTION {thread}")
         return len(threads)
 
-    def waits_for_a_lock(self) -> bool:
-        """Tell whether a transaction waits for another one's lock on a row."""
+    def open_transactions(self, state: str = "%") -> int:
+        """Count InnoDB's transactions that have not ended."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(
-                "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+                "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state LIKE %s",
+                (state,),
             )
-            return cursor.fetchall() != ((0,),)
+            ((number,),) = cursor.fetchall()
+        return int(number)
+
+    def waits_for_a_lock(self) -> bool:
+        """Tell whether a transaction waits for another one's lock on a row."""
+        return self.open_transactions("LOCK WAIT") > 0
 
     def drop(self, schema: Schema) -> None:
         """Remove the schema and its user."""
