@@ -11,11 +11,13 @@ import pytest
 from batch_core.adapters.mysql_connection import Database
 from functions.write_rows import app as write_rows
 from job import JOB
+from tests.support.aws_faults import AwsFaults
 from tests.support.clock import Clock
 from tests.support.deliveries import Deliveries, writer
 from tests.support.fault_table import PROPERTY, TITLES, Injection
 from tests.support.functions import CONTEXT, execution_environments, secret
 from tests.support.mariadb import MariaDbServer, Schema
+from tests.support.stream_lab import StreamLab, environment, prepare
 from tests.support.tcp_proxy import MySqlProxy
 from tests.support.world import TABLE
 
@@ -134,3 +136,28 @@ def deliveries(own_schema: Schema, database: Database) -> Iterator[Deliveries]:
     deliveries = Deliveries(own_schema, writer(database))
     yield deliveries
     deliveries.close()
+
+
+@pytest.fixture(scope="session")
+def stream_schema(mariadb: MariaDbServer) -> Iterator[Schema]:
+    """Migrate one schema for all the tests that `stream_lab` empties its tables for."""
+    schema = mariadb.fresh_schema()
+    with pytest.MonkeyPatch.context() as monkeypatch, environment(schema, monkeypatch):
+        prepare(schema)
+    yield schema
+    mariadb.drop(schema)
+
+
+@pytest.fixture
+def stream_lab(stream_schema: Schema, monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamLab]:
+    """Give a tenant's stream, writer and migrated schema, with no row in it."""
+    with environment(stream_schema, monkeypatch):
+        yield StreamLab(stream_schema)
+
+
+@pytest.fixture
+def aws_faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsFaults]:
+    """Stand between the adapters and moto's AWS."""
+    faults = AwsFaults()
+    with faults.installed(monkeypatch):
+        yield faults
