@@ -6,6 +6,7 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ def test_a_batch_holds_the_records_of_one_shard_in_their_order() -> None:
     stage.mapping.drain()
 
     shards = [[r.data.decode() for r in shard.records] for shard in stage.stream.shards]
-    assert sorted(name for call in stage.calls for name in call) == sorted(sum(shards, []))
+    assert sorted(name for call in stage.calls for name in call) == sorted(chain(*shards))
     for call in stage.calls:
         (shard,) = (names for names in shards if call[0] in names)
         assert call == shard[shard.index(call[0]) :][: len(call)]
@@ -168,8 +169,12 @@ def test_an_exception_fails_the_whole_batch() -> None:
 def test_everything_from_the_lowest_number_reported_is_delivered_again() -> None:
     # Sequence numbers here are 96 to 103: as text, 100 would come before 97.
     stage = Stage(Settings(report_batch_item_failures=True), records=8)
-    answers = iter([stage.reports("r5", "r3"), stage.reports("r8"), lambda _: None])
-    stage.answer = lambda batch: next(answers)(batch)
+    reports = iter([("r5", "r3"), ("r8",), ()])
+
+    def answer(batch: list[str]) -> Any:
+        return stage.reports(*next(reports))(batch)
+
+    stage.answer = answer
     stage.mapping.drain()
 
     assert stage.sequence("r5") < stage.sequence("r3")
@@ -197,6 +202,16 @@ def test_a_failed_batch_is_bisected_without_using_up_retries() -> None:
 
     assert stage.sizes == [4, 2, 1, 1, 2]
     assert [record.data for record in stage.mapping.given_up] == [b"r2"]
+
+
+def test_a_partial_failure_is_cut_at_the_number_reported_and_not_in_halves() -> None:
+    settings = Settings(bisect_batch_on_function_error=True, report_batch_item_failures=True)
+    stage = Stage(settings, records=4)
+    answers = iter([["r4"]])
+    stage.answer = lambda _: stage.reports(*next(answers, []))(stage.calls[-1])
+    stage.mapping.drain()
+
+    assert stage.calls[1:] == [["r4"]]
 
 
 def test_the_retries_come_on_top_of_the_first_attempt() -> None:

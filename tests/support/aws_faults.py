@@ -35,7 +35,6 @@ class AwsFaults:
     """
 
     def __init__(self) -> None:
-        self.requests: Counter[str] = Counter()
         self.injected: Counter[str] = Counter()
         self.pauses: list[float] = []
         self._scripts: dict[str, deque[Fault]] = {}
@@ -49,14 +48,17 @@ class AwsFaults:
         """Stand in front of moto; botocore's own pauses are noted down instead of made."""
         process = botocore_stubber.process_request
 
-        def answer(request: AWSPreparedRequest) -> Answer | None:
+        def answer(request: AWSPreparedRequest) -> Answer:
+            def deliver() -> Answer:
+                answer = process(request)
+                assert answer is not None, f"moto does not know {request.url}"
+                return answer
+
             operation = _operation(request)
-            self.requests[operation] += 1
             if not self._scripts.get(operation):
-                unharmed: Answer | None = process(request)
-                return unharmed
+                return deliver()
             self.injected[operation] += 1
-            return self._scripts[operation].popleft()(request, lambda: process(request))
+            return self._scripts[operation].popleft()(request, deliver)
 
         with monkeypatch.context() as patch:
             patch.setattr(botocore_stubber, "process_request", answer)
@@ -99,24 +101,29 @@ def unanswered(request: AWSPreparedRequest, deliver: Deliver) -> Answer:
 
 
 def taking_only(taken: Sequence[bool]) -> Fault:
-    """PutRecords takes the records marked in `taken` and throttles the others."""
+    """PutRecords takes the records that are marked, one mark for each, and throttles the others."""
 
     def fault(request: AWSPreparedRequest, deliver: Deliver) -> Answer:
-        body = json.loads(request.body)
-        marked = list(zip(body["Records"], taken, strict=False))
-        kept = [record for record, mark in marked if mark]
-        kept += body["Records"][len(marked) :]
-        results = iter(())
+        asked = _body(request)
+        marks = taken[: len(asked["Records"])]
+        kept = [record for record, mark in zip(asked["Records"], marks, strict=True) if mark]
+        results: list[dict[str, Any]] = []
         if kept:
-            request.body = json.dumps(body | {"Records": kept}).encode()
-            status, headers, answer = deliver()
-            results = iter(json.loads(answer)["Records"])
+            request.body = json.dumps(asked | {"Records": kept}).encode()
+            _, _, answer = deliver()
+            results = json.loads(answer)["Records"]
+        delivered = iter(results)
         refused = {"ErrorCode": THROTTLED, "ErrorMessage": "Rate exceeded for shard"}
-        marks = [*(mark for _, mark in marked), *[True] * (len(body["Records"]) - len(marked))]
-        records = [next(results) if mark else refused for mark in marks]
-        return _json(200, {"FailedRecordCount": marks.count(False), "Records": records})
+        records = [next(delivered) if mark else refused for mark in marks]
+        return _json(200, {"FailedRecordCount": len(marks) - len(kept), "Records": records})
 
     return fault
+
+
+def _body(request: AWSPreparedRequest) -> dict[str, Any]:
+    assert isinstance(request.body, bytes)
+    body: dict[str, Any] = json.loads(request.body)
+    return body
 
 
 def throttled(_request: AWSPreparedRequest, _deliver: Deliver) -> Answer:

@@ -1,4 +1,4 @@
-"""The way of a row from Process Users to the table, as deployed, with a model of what must come out.
+"""The way of a row from Process Users to the table, with a model of what must come out.
 
 Rows are put on a stream in memory by the real Process Users, delivered by the mapping of the
 template, and stored by the real Write Rows in a real MariaDB; S3 is moto's.
@@ -7,7 +7,8 @@ template, and stored by the real Write Rows in a real MariaDB; S3 is moto's.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,10 +77,14 @@ def write_rows_function(event: dict[str, Any]) -> Any:
     return write_rows.lambda_handler(event, CONTEXT)
 
 
-def writing_to(wrap: Callable[[RowStore], RowStore]) -> Function:
-    """Write Rows with something between it and the database."""
-    usual = write_rows.writer()
-    return replace(usual, rows=wrap(usual.rows))
+def row_store() -> RowStore:
+    """The store that Write Rows uses."""
+    return write_rows.writer().rows
+
+
+def writing_to(rows: RowStore) -> Function:
+    """Write Rows with another store."""
+    return replace(write_rows.writer(), rows=rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +95,10 @@ class Group:
     number: int
     rows: Rows
 
-    def put(self, stream: RecordStream) -> None:
+    def put(self, stream: RecordStream) -> Tally:
         users = len(self.rows)
         answers = [[{"user_id": user}, 200, None, ""] for user in self.rows]
-        queued = process_users(
+        tally = process_users(
             {
                 "run": run_of(self.version).to_json(),
                 "chunk": Chunk(n=0, users=users, groups=1, stride=1, etag="e").to_json(),
@@ -105,8 +110,8 @@ class Group:
             job=replace(JOB, process=lambda user, _: self.rows[user["user_id"]]),
             store=FakePayloadStore(),
             stream=stream,
-        )["queued"]
-        assert queued == users
+        )
+        return Tally.from_json(tally)
 
 
 class StreamLab:
@@ -124,7 +129,7 @@ class StreamLab:
 
     def put(self, group: Group, *, stream: RecordStream | None = None) -> None:
         """Put a group on the stream, and expect its rows in the table unless newer ones are."""
-        group.put(stream or self.stream)
+        assert group.put(stream or self.stream) == Tally(queued=len(group.rows))
         self.groups.append(group)
         for user, values in group.rows.items():
             mine = (group.version, str(values["note"]))
@@ -147,6 +152,19 @@ class StreamLab:
             clock=self.clock,
             destination=self.bucket,
         )
+
+    def replay(self) -> int:
+        """Put everything that was given up on the stream again; gives how many records that are."""
+        given_up = [json.loads(body) for body in self.bucket.objects.values()]
+        events = [json.loads(told["payload"]) for told in given_up]
+        records = [
+            (record["kinesis"]["partitionKey"], b64decode(record["kinesis"]["data"]))
+            for event in events
+            for record in event["Records"]
+        ]
+        self.bucket.objects.clear()
+        self.stream.put(records)
+        return len(records)
 
     def sql(self, text: str) -> list[tuple[Any, ...]]:
         """Run a statement in the tenant's schema."""

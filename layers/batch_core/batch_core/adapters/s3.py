@@ -87,9 +87,11 @@ class S3PayloadStore:
         for _ in range(_READS):
             meter.count("s3_get")
             try:
-                return self._client.get_object(**request)["Body"].read()
-            except ClientError as error:
+                answer = self._client.get_object(**request)
+            except (ClientError, BotoCoreError) as error:
                 raise _explained(key, error) from error
+            try:
+                return answer["Body"].read()
             except BotoCoreError as error:
                 broken = error
         raise PayloadError(f"S3 did not deliver the object {key}: {broken}") from broken
@@ -99,8 +101,9 @@ class S3PayloadStore:
         return boto3.client("s3", config=CONFIG)
 
 
-def _explained(key: str, error: ClientError) -> PayloadError:
-    code = error.response.get("Error", {}).get("Code", "")
+def _explained(key: str, error: ClientError | BotoCoreError) -> PayloadError:
+    told = error.response if isinstance(error, ClientError) else {}
+    code = told.get("Error", {}).get("Code", "")
     if code in _MISSING:
         return PayloadMissingError(f"the object {key} is not there (S3 answers {code})")
     if code in _ALTERED:
