@@ -69,16 +69,16 @@ class PayloadLab:
         self._api = FakeApi()
         self.listed = 0
         self.tally = Tally()
-        self._users = 0
+        self._users = range(0)
         self._version = FIRST_VERSION
         self._group_size = GROUP
 
-    def run(self, users: int, *, group_size: int = GROUP) -> Execution:
-        """Execute the workflow for users 1 to `users`, as the next run."""
+    def run(self, users: int, *, first: int = 1, group_size: int = GROUP) -> Execution:
+        """Execute the workflow for so many users, as the next run."""
         self._version += 1
-        self._users, self._group_size = users, group_size
+        self._users, self._group_size = range(first, first + users), group_size
         self.listed += users
-        for user in range(1, users + 1):
+        for user in self._users:
             self._api.serve(f"/users/u-{user}/activity", Served(200, body_for(user)))
         return Machine(render(), self._jsonata, self._invoke).execute({})
 
@@ -105,10 +105,7 @@ class PayloadLab:
 
     def _list_users(self, _payload: Any) -> dict[str, Any]:
         run = replace(run_of(self._version), group_size=self._group_size)
-        users = [
-            serialise({"user_id": n, "account": f"u-{n}", "etag": None})
-            for n in range(1, self._users + 1)
-        ]
+        users = [serialise({"user_id": n, "account": f"u-{n}", "etag": None}) for n in self._users]
         chunks = []
         for n, start in enumerate(range(0, len(users), CHUNK)):
             own = users[start : start + CHUNK]
@@ -168,6 +165,13 @@ def overwrite(key: str, body: bytes) -> None:
     S3PayloadStore("payloads").put(key, body, metadata={})
 
 
+def other_users(payload: dict[str, Any]) -> None:
+    """Overwrite the chunk with another one of the same shape."""
+    key = chunk_key(payload)
+    body = S3PayloadStore("payloads").get(key)
+    overwrite(key, body.replace(b'"u-2', b'"u-3'))
+
+
 def is_group(payload: dict[str, Any], chunk: int, group: int) -> bool:
     return (payload["chunk"]["n"], payload["group"]) == (chunk, group)
 
@@ -210,6 +214,11 @@ NOT_THE_ONE: dict[str, tuple[str, Spoil, str]] = {
     "a chunk overwritten": (
         "call_api",
         one_group(lambda p: overwrite(chunk_key(p), b"[]")),
+        "PayloadAlteredError",
+    ),
+    "a chunk overwritten by other users": (
+        "call_api",
+        one_group(other_users),
         "PayloadAlteredError",
     ),
     "a claim cut short": (
@@ -286,9 +295,9 @@ def test_a_warm_environment_never_serves_the_chunk_of_an_earlier_run(
     told(payload_lab.run(6, group_size=2))
     before = len(payload_lab.asked)
 
-    told(payload_lab.run(4, group_size=2))
+    told(payload_lab.run(4, first=5, group_size=2))
 
-    assert payload_lab.asked[before:] == ["u-1", "u-2", "u-3", "u-4"]
+    assert payload_lab.asked[before:] == ["u-5", "u-6", "u-7", "u-8"]
     report(lab, payload_lab, "a chunk kept from the run before")
 
 

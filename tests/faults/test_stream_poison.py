@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-from batch_core.codec import compress, dump_json, parse_json
-from batch_core.codec import decompress as inflate
+from batch_core.codec import compress, decompress, dump_json, parse_json
 from batch_core.job import Row
 from tests.faults.conftest import Lab
 from tests.support.event_source_mapping import (
     BatchFailed,
-    EventSourceMapping,
     Settings,
     first_undone,
 )
@@ -31,7 +29,7 @@ def a_record(**changes: Any) -> bytes:
     produced = FakeStream()
     Group(FIRST_VERSION, 99, {99: row("from the future")}).put(produced)
     ((_, data),) = produced.records
-    return compress(dump_json(parse_json(inflate(data, limit=10_000)) | changes))
+    return compress(dump_json(parse_json(decompress(data, limit=10_000)) | changes))
 
 
 BAD_BASE64 = b"delivered as text that is not base64"
@@ -120,6 +118,27 @@ def test_a_row_that_the_database_refuses_is_put_aside_and_its_group_is_stored(
     )
 
 
+@pytest.mark.fault(34)
+def test_a_poison_row_that_arrives_twice_counts_once(lab: Lab, stream_lab: StreamLab) -> None:
+    rows = {user: row(f"good {user}") for user in range(1, 6)}
+    group = Group(FIRST_VERSION, 0, rows | {3: row("x" * 501)})
+    stream_lab.put(group)
+    del stream_lab.newest[3]
+    group.put(stream_lab.stream)
+    mapping = stream_lab.mapping()
+    mapping.drain()
+
+    assert [len(call) for call in mapping.invocations] == [2]
+    lab.report(
+        "a record with a row that is refused, twice in one batch",
+        times=2,
+        users=stream_lab.rows_put,
+        accounted=stream_lab.tally.settled,
+        lost=stream_lab.lost,
+    )
+    assert stream_lab.tally.rejected == 1
+
+
 # --- 36: what the writer answers, and what the mapping makes of it ----------------------------
 
 ANSWERS: dict[str, tuple[Any, bool]] = {
@@ -175,7 +194,7 @@ def test_write_rows_never_answers_what_the_mapping_takes_for_success_when_nothin
         answers.append(write_rows_function(event))
         return answers[-1]
 
-    mapping: EventSourceMapping = stream_lab.mapping(noting)
+    mapping = stream_lab.mapping(noting)
     for _ in range(3):
         mapping.poll()
     assert answers == []
