@@ -1,4 +1,4 @@
-"""What every test of a fault says at its end: the row it fills in the table of faults."""
+"""What the tests of faults stand on, and what each says at its end: its row in the table."""
 
 from __future__ import annotations
 
@@ -153,7 +153,9 @@ def stream_schema(mariadb: MariaDbServer) -> Iterator[Schema]:
 def stream_lab(stream_schema: Schema, monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamLab]:
     """Give a tenant's stream, writer and migrated schema, with no row in it."""
     with environment(stream_schema, monkeypatch):
-        yield StreamLab(stream_schema)
+        made = StreamLab(stream_schema)
+        yield made
+        made.close()
 
 
 @pytest.fixture

@@ -124,8 +124,13 @@ class StreamLab:
         self.newest: dict[int, tuple[int, str]] = {}
         self.groups: list[Group] = []
         self._schema = schema
-        self._ledger = MySqlRunLedger(connect(WriteRowsSettings.from_env()))
+        self._database = connect(WriteRowsSettings.from_env())
+        self._ledger = MySqlRunLedger(self._database)
         self.reset()
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._database.discard()
 
     def put(self, group: Group, *, stream: RecordStream | None = None) -> None:
         """Put a group on the stream, and expect its rows in the table unless newer ones are."""
