@@ -16,7 +16,6 @@ from tests.support.clock import Clock
 from tests.support.deliveries import Deliveries, writer
 from tests.support.fault_table import PROPERTY, TITLES, Injection
 from tests.support.functions import CONTEXT, execution_environments, secret
-from tests.support.jsonata import Jsonata
 from tests.support.mariadb import MariaDbServer, Schema
 from tests.support.stream_lab import StreamLab, environment, prepare
 from tests.support.tcp_proxy import MySqlProxy
@@ -164,10 +163,3 @@ def aws_faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsFaults]:
     faults = AwsFaults()
     with faults.installed(monkeypatch):
         yield faults
-
-
-@pytest.fixture(scope="session")
-def jsonata() -> Iterator[Jsonata]:
-    """Evaluate the workflow's expressions with the reference engine."""
-    with Jsonata() as engine:
-        yield engine

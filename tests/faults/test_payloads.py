@@ -15,6 +15,8 @@ import pytest
 
 from batch_core import claims
 from batch_core.adapters.s3 import S3PayloadStore
+from batch_core.answers import Answered, Answers
+from batch_core.breaker import Breakers
 from batch_core.call_api import ChunkReader, call_api
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.job import Response
@@ -66,6 +68,7 @@ class PayloadLab:
         self.before: dict[str, Callable[[dict[str, Any]], object]] = {}
         self._jsonata = jsonata
         self._reader = ChunkReader(self.store)
+        self._breakers = Breakers(self.store)
         self._api = FakeApi()
         self.listed = 0
         self.tally = Tally()
@@ -118,6 +121,7 @@ class PayloadLab:
             "run": run.to_json(),
             "listed": len(users),
             "tally": Tally().to_json(),
+            "held_back": {"backing_off": 0, "quarantined": 0, "carried_over": 0},
             "chunks": chunks,
         }
 
@@ -129,6 +133,7 @@ class PayloadLab:
             reader=self._reader,
             store=self.store,
             api=self._api,
+            breakers=self._breakers,
             seconds=60,
             now=lambda: 0,
         )
@@ -190,7 +195,9 @@ def one_group(spoil: Spoil) -> Spoil:
 
 def another_runs_claim(payload: dict[str, Any]) -> None:
     run = replace(Run.from_json(payload["run"]), id="demo-19700101T000000Z")
-    payload["claim"] = claims.put([], run=run, name="0/1", store=S3PayloadStore("payloads"))
+    payload["claim"] = claims.put(
+        Answers().to_json(), run=run, name="0/1", store=S3PayloadStore("payloads")
+    )
 
 
 def same_length(payload: dict[str, Any]) -> None:
@@ -201,7 +208,8 @@ def same_length(payload: dict[str, Any]) -> None:
 def valid_but_other(payload: dict[str, Any]) -> None:
     """An answer for another user, well formed, of the length that the claim names."""
     run, store = Run.from_json(payload["run"]), S3PayloadStore("payloads")
-    other = claims.put([[{"user_id": 1}, 200, None, "{}"]], run=run, name="0/1", store=store)
+    others = Answers([Answered({"user_id": 1}, 0, Response(200, b"{}"))])
+    other = claims.put(others.to_json(), run=run, name="0/1", store=store)
     payload["claim"]["bytes"] = other["bytes"]
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import pytest
 
 _FOLDER = Path(__file__).parents[1] / "jsonata"
 _NODE = Path(sys.executable).with_name("node")
@@ -61,3 +64,10 @@ class Jsonata:
         if not answer["defined"]:
             raise QueryEvaluationError(f"{expression}: returned nothing (undefined)")
         return answer["value"]
+
+
+@pytest.fixture(scope="session")
+def jsonata() -> Iterator[Jsonata]:
+    """Evaluate the workflow's expressions with the reference engine."""
+    with Jsonata() as engine:
+        yield engine

@@ -19,8 +19,9 @@ import pytest
 from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.s3 import S3PayloadStore
+from batch_core.answers import Answered, Answers
 from batch_core.chunks import Chunk
-from batch_core.job import Row
+from batch_core.job import Response, Row
 from batch_core.outcomes import Tally
 from batch_core.ports import RecordStream, RowStore
 from batch_core.process_users import process_users
@@ -97,13 +98,15 @@ class Group:
 
     def put(self, stream: RecordStream) -> Tally:
         users = len(self.rows)
-        answers = [[{"user_id": user}, 200, None, ""] for user in self.rows]
+        answers = Answers(
+            [Answered({"user_id": user}, 0, Response(200, b"")) for user in self.rows]
+        )
         tally = process_users(
             {
                 "run": run_of(self.version).to_json(),
                 "chunk": Chunk(n=0, users=users, groups=1, stride=1, etag="e").to_json(),
                 "group": self.number,
-                "claim": {"kind": "inline", "value": answers},
+                "claim": {"kind": "inline", "value": answers.to_json()},
                 "tally": Tally().to_json(),
             },
             tenant="demo",
