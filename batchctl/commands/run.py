@@ -38,6 +38,8 @@ from sampleapi.admin import SampleApiAdmin
 
 # Timestamps of log events come from other clocks than this one's.
 _CLOCK_MARGIN_S: Final = 10
+# The template's default.
+_DEPLOYED_ARCHITECTURE: Final = "arm64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +220,14 @@ def deployment_of(stack: Stack, *, local: bool) -> Deployment:
     """Read what bears on the price from a stack's parameters."""
     given = stack.parameters
     return Deployment(
-        architecture=given["Architecture"],
+        # Here it is the machine's own; what is priced is the stack as it would be deployed.
+        architecture=_DEPLOYED_ARCHITECTURE if local else given["Architecture"],
         schedule_minutes=int(given["ScheduleMinutes"]),
         shards=int(given["StreamShards"]),
-        # The local cloud has no proxy; what is priced is the stack as it would be deployed.
+        # The local cloud has none.
         rds_proxy=local or not given["DatabaseEndpoint"],
         logs_executions=given["WorkflowLogLevel"] == "ALL",
+        emulated=local,
     )
 
 

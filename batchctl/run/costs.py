@@ -8,6 +8,7 @@ from math import ceil
 from typing import Final, Literal
 
 from batchctl.run.figures import Figures
+from batchctl.run.lines import WRITE_ROWS
 from batchctl.run.prices import Prices
 
 type Basis = Literal["measured", "modelled"]
@@ -18,6 +19,8 @@ type Basis = Literal["measured", "modelled"]
 _EXPRESS_BASE_MB: Final = 50
 _EXPRESS_STEP_MB: Final = 64
 _EXPRESS_STEP_MS: Final = 100
+# The month of AWS's price examples.
+_MONTH_MINUTES: Final = 30 * 24 * 60
 # An Express execution logged at level ALL without data writes about so much for a group of two
 # tasks: 13 events of 390 bytes.
 _EXPRESS_LOG_BYTES_PER_GROUP: Final = 13 * 390
@@ -39,6 +42,9 @@ class Deployment:
         Whether an RDS Proxy stands before the database.
     logs_executions
         Whether the workflow logs its execution events.
+    emulated
+        Whether the functions ran on another machine than Lambda's, so that their durations have to
+        be modelled.
     """
 
     architecture: str
@@ -46,6 +52,7 @@ class Deployment:
     shards: int
     rds_proxy: bool
     logs_executions: bool
+    emulated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class Costs:
     users: int
     core: Sequence[CostLine]
     rest: Sequence[CostLine]
+    runs_per_month: float
 
     @property
     def lines(self) -> Sequence[CostLine]:
@@ -89,6 +97,11 @@ class Costs:
     def all_in(self) -> float | None:
         """US dollars per million user-runs for everything counted; None without users."""
         return self._per_million(self.lines)
+
+    @property
+    def usd_per_month(self) -> float:
+        """US dollars for a month of such runs, everything counted."""
+        return sum(line.usd for line in self.lines) * self.runs_per_month
 
     def _per_million(self, lines: Sequence[CostLine]) -> float | None:
         if not self.users:
@@ -139,6 +152,7 @@ def costs_of(
         What the execution was billed.
     """
     hours = deployment.schedule_minutes / 60
+    gb_s = figures.lambda_gb_s_modelled if deployment.emulated else figures.lambda_gb_s
     express_gb_s = bill.milliseconds / 1000 * bill.memory_mb / 1024
     execution_log = groups * _EXPRESS_LOG_BYTES_PER_GROUP if deployment.logs_executions else 0
     core = [
@@ -151,10 +165,9 @@ def costs_of(
         CostLine(
             "Lambda",
             figures.lambda_invocations * prices.lambda_request
-            + figures.lambda_gb_s * prices.lambda_gb_s[deployment.architecture],
-            "measured",
-            f"{figures.lambda_invocations:,} requests, {figures.lambda_gb_s:,.2f} GB-s"
-            f" {deployment.architecture}",
+            + gb_s * prices.lambda_gb_s[deployment.architecture],
+            "modelled" if deployment.emulated else "measured",
+            f"{figures.lambda_invocations:,} requests, {gb_s:,.2f} GB-s {deployment.architecture}",
         ),
     ]
     rest = [
@@ -186,6 +199,10 @@ def costs_of(
             + (f", {execution_log:,} bytes of execution events" if execution_log else ""),
         ),
     ]
+    traces = sampled_traces(figures, wall_s=bill.milliseconds / 1000)
+    rest.append(
+        CostLine("X-Ray", traces * prices.xray_trace, "modelled", f"{traces:,} traces sampled")
+    )
     if deployment.rds_proxy:
         rest.append(
             CostLine(
@@ -196,4 +213,16 @@ def costs_of(
                 " from run to run",
             )
         )
-    return Costs(users=users, core=core, rest=rest)
+    runs = _MONTH_MINUTES / deployment.schedule_minutes
+    return Costs(users=users, core=core, rest=rest, runs_per_month=runs)
+
+
+def sampled_traces(figures: Figures, *, wall_s: float) -> int:
+    """How many of a run's traces X-Ray records: one a second, and of the rest a twentieth.
+
+    The workflow and its functions are one trace, each batch of the writer is one of its own.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+    """
+    batches = sum(f.invocations for f in figures.by_function if f.name == WRITE_ROWS)
+    by_second = min(batches, ceil(wall_s))
+    return 1 + by_second + ceil((batches - by_second) / 20)

@@ -27,7 +27,7 @@ class FunctionFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one run used. Every number is measured by the run itself, none is modelled.
+    """What one run used, measured by the run itself but for what is called modelled.
 
     Parameters
     ----------
@@ -36,7 +36,10 @@ class Figures:
     api_p50_ms, api_p99_ms
         Latency of one request, right within 3.5 %; None when there was none.
     lambda_gb_s
-        Gigabyte-seconds as AWS bills them, INIT included.
+        Gigabyte-seconds as AWS bills them, INIT included, for the durations measured.
+    lambda_gb_s_modelled
+        The same for the durations that :mod:`batchctl.run.lambda_model` makes of them: what is
+        priced where the functions ran on another machine than Lambda's.
     kinesis_put_units
         PUT payload units of 25 KB.
     db_connections_peak
@@ -57,6 +60,7 @@ class Figures:
     api_p99_ms: float | None = None
     lambda_invocations: int = 0
     lambda_gb_s: float = 0.0
+    lambda_gb_s_modelled: float = 0.0
     cold_starts: int = 0
     s3_put: int = 0
     s3_get: int = 0
@@ -75,8 +79,16 @@ def billed_gb_s(invocation: Invocation) -> float:
     INIT has been billed for zip packages too since 2025-08-01.
     https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/
     """
-    milliseconds = ceil(invocation.duration_ms) + ceil(invocation.init_ms or 0)
+    milliseconds = ceil(invocation.duration.wall)
+    if invocation.init is not None:
+        milliseconds += ceil(invocation.init.wall)
     return milliseconds / 1000 * invocation.memory_mb / 1024
+
+
+def modelled_gb_s(invocation: Invocation) -> float:
+    """Gigabyte-seconds of one invocation as the model has it, INIT included."""
+    times = [invocation.duration, *([invocation.init] if invocation.init else [])]
+    return sum(time.gb_s_at(invocation.memory_mb) for time in times)
 
 
 def figures_of(
@@ -113,7 +125,8 @@ def figures_of(
         api_p99_ms=histogram_percentile(latency, 99),
         lambda_invocations=len(lines),
         lambda_gb_s=sum(map(billed_gb_s, lines)),
-        cold_starts=sum(line.init_ms is not None for line in lines),
+        lambda_gb_s_modelled=sum(map(modelled_gb_s, lines)),
+        cold_starts=sum(line.init is not None for line in lines),
         s3_put=used["s3_put"],
         s3_get=used["s3_get"],
         kinesis_put_units=used["put_units"],
@@ -138,8 +151,8 @@ def holds_connection(invocation: Invocation) -> bool:
 
 
 def _function_figures(name: str, lines: Sequence[Invocation]) -> FunctionFigures:
-    durations = [line.duration_ms for line in lines]
-    inits = [line.init_ms for line in lines if line.init_ms is not None]
+    durations = [line.duration.wall for line in lines]
+    inits = [line.init.wall for line in lines if line.init is not None]
     return FunctionFigures(
         name=name,
         invocations=len(lines),

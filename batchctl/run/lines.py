@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from batchctl.run.lambda_model import Time
+
 LIST_USERS: Final = "List Users"
 CALL_API: Final = "Call API"
 PROCESS_USERS: Final = "Process Users"
@@ -29,8 +31,8 @@ class Invocation:
         The state, or the function where there is no state, such as ``Call API``.
     chunk, group
         Which slice of the run it worked on; None where there is none.
-    duration_ms, init_ms
-        Time in the handler, and in INIT before it; `init_ms` is None in a warm environment.
+    duration, init
+        Time in the handler, and in INIT before it; `init` is None in a warm environment.
     memory_mb
         The function's memory.
     env_id
@@ -44,8 +46,8 @@ class Invocation:
     state: str
     chunk: int | None
     group: int | None
-    duration_ms: float
-    init_ms: float | None
+    duration: Time
+    init: Time | None
     memory_mb: int
     env_id: str
     meter: Mapping[str, int] = field(default_factory=dict)
@@ -69,13 +71,17 @@ class Invocation:
             state=line["state"],
             chunk=line.get("chunk"),
             group=line.get("group"),
-            duration_ms=meter["duration_ms"],
-            init_ms=meter.get("init_ms"),
+            duration=_time(meter, "duration_ms", ""),
+            init=_time(meter, "init_ms", "init_") if "init_ms" in meter else None,
             memory_mb=meter["memory_mb"],
             env_id=meter["env_id"],
             meter={name: value for name, value in meter.items() if isinstance(value, int)},
             api_latency={int(b): n for b, n in meter.get("api_latency", {}).items()},
         )
+
+
+def _time(meter: Mapping[str, Any], wall: str, prefix: str) -> Time:
+    return Time(meter[wall], meter[f"{prefix}cpu_ms"], meter[f"{prefix}queued_ms"])
 
 
 def parse(text: str) -> dict[str, Any] | None:

@@ -14,7 +14,10 @@ FALLBACK_REGION: Final = "ap-northeast-1"
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """US dollars per unit in one region on one day; `unconfirmed` names the services in doubt."""
+    """US dollars per unit in one region on one day; `unconfirmed` names the services in doubt.
+
+    `yen` is what a dollar is taken for.
+    """
 
     region: str
     as_of: date
@@ -29,6 +32,8 @@ class Prices:
     logs_gb: float
     rds_proxy_vcpu_hour: float
     rds_proxy_vcpus_min: int
+    xray_trace: float
+    yen: float
     sources: Mapping[str, str]
     unconfirmed: Sequence[str]
 
@@ -51,6 +56,8 @@ class Prices:
             logs_gb=services["logs"]["usd_per_gb"],
             rds_proxy_vcpu_hour=services["rds_proxy"]["usd_per_vcpu_hour"],
             rds_proxy_vcpus_min=services["rds_proxy"]["vcpus_min"],
+            xray_trace=services["xray"]["usd_per_trace"],
+            yen=data["yen_per_usd"],
             sources={name: service["source"] for name, service in services.items()},
             unconfirmed=[name for name, service in services.items() if not service["confirmed"]],
         )

@@ -123,6 +123,8 @@ class RunReport:
                 "sources": dict(self.prices.sources),
                 "unconfirmed": list(self.prices.unconfirmed),
             },
+            "usd_per_month": round(self.costs.usd_per_month, 2),
+            "lambda_gb_s_modelled": round(self.figures.lambda_gb_s_modelled, 4),
             "assumptions": self.assumptions(),
         }
 
@@ -141,12 +143,14 @@ class RunReport:
                 f"Hourly prices (shards, RDS Proxy) are shared out over a run every"
                 f" {self.deployment.schedule_minutes} minutes."
             ),
-            "Not counted: the database, NAT, traffic to the API, X-Ray, KMS, alarms, storage.",
+            "Not counted: the database, NAT, traffic to the API, KMS, alarms, storage.",
         ]
         if self.local:
             said.append(
-                "Durations, and so GB-seconds, are those of this machine, which gives every"
-                " function a whole core at any memory size; AWS gives a share of one."
+                "Durations, and so lambda_gb_s, are those of this machine. What is priced is"
+                " modelled: CPU time stretched to the share of a core that Lambda gives a"
+                " function's memory, waiting as it was, without the time that other processes had"
+                " the processor."
             )
             said.append(
                 "modelled: the Step Functions bill, from the run's length and the documented memory"

@@ -151,18 +151,17 @@ def _facts(report: RunReport) -> RenderableType:
         )
     core, all_in = report.costs.step_functions_lambda, report.costs.all_in
     if core is not None and all_in is not None and figures.lambda_invocations:
-        source = "durations of this machine" if report.local else "billed durations"
+        month = report.costs.usd_per_month
         facts.add_row(
             "Cost",
-            f"${core:,.2f} per million user-runs, Step Functions and Lambda\n"
-            f"${all_in:,.2f} all in, at a run every {report.deployment.schedule_minutes} minutes",
+            f"${core:,.3f} per million user-runs, Step Functions and Lambda\n"
+            f"${all_in:,.2f} all in, at a run every {report.deployment.schedule_minutes} minutes:"
+            f" ${month:,.2f} or ¥{month * report.prices.yen:,.0f} a month",
         )
         modelled = ", ".join(
             line.service for line in report.costs.lines if line.basis == "modelled"
         )
-        facts.add_row(
-            "", Text(f"{source}; modelled: {modelled}", style="bright_black", overflow="fold")
-        )
+        facts.add_row("", Text(f"modelled: {modelled}", style="bright_black", overflow="fold"))
     if report.logs_error:
         facts.add_row("Partial", Text(report.logs_error, style="yellow"))
     elif report.missing_lines:

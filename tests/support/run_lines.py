@@ -21,6 +21,7 @@ def invocation(state: str, group: int | None = None, **meter: Any) -> str:
     if group is not None:
         line |= {"chunk": 0, "group": group}
     figures = {"env_id": "e", "memory_mb": 512, "duration_ms": 10.0, "response_bytes": 50}
+    figures |= {"cpu_ms": 4.0, "queued_ms": 1.0}
     return json.dumps({**line, "meter": figures | meter})
 
 

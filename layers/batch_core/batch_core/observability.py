@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
-from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from batch_core import meter
 from batch_core.codec import dump_json
 from batch_core.errors import BatchError
+from batch_core.process_time import Effort, age_ms
 
 # Names this execution environment, so that environments, and the database connection that each may
 # hold, can be counted from the logs.
@@ -42,7 +42,7 @@ def observed(state: str) -> Callable[[Handler], Handler]:
     state
         The name of the state, or of the function where there is no state.
     """
-    init_ms = _process_age_ms()
+    init_ms, init = age_ms(), Effort.read()
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
@@ -57,7 +57,7 @@ def observed(state: str) -> Callable[[Handler], Handler]:
 
         def measured(event: dict[str, Any], context: Any) -> Any:
             nonlocal cold
-            started = time.perf_counter()
+            started, before = time.perf_counter(), Effort.read()
             meter.reset()
             # Clears what the environment's last invocation bound.
             logger.structure_logs(
@@ -72,7 +72,7 @@ def observed(state: str) -> Callable[[Handler], Handler]:
                     figures["event_bytes"] = len(dump_json(event))
                     figures["response_bytes"] = len(dump_json(response))
                 if cold:
-                    figures["init_ms"] = round(init_ms, 1)
+                    figures |= {"init_ms": round(init_ms, 1), **init.figures("init_")}
                 cold = False
                 logger.info(
                     "invocation",
@@ -80,6 +80,7 @@ def observed(state: str) -> Callable[[Handler], Handler]:
                         "env_id": ENVIRONMENT_ID,
                         "memory_mb": int(context.memory_limit_in_mb),
                         "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+                        **Effort.read().since(before).figures(),
                         **figures,
                     },
                 )
@@ -147,15 +148,3 @@ def _identity(event: Mapping[str, Any]) -> dict[str, Any]:
         "group": event.get("group"),
     }
     return {name: value for name, value in identity.items() if value is not None}
-
-
-def _process_age_ms() -> float:
-    """How long ago this process began: called while handlers are imported, that is INIT."""
-    try:
-        # The command's name, in parentheses, may hold spaces; fields are counted behind it.
-        stat = Path("/proc/self/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-        started_ticks = int(stat[19])
-        uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-    except OSError:  # not Linux: a developer's laptop
-        return 0.0
-    return (uptime - started_ticks / os.sysconf("SC_CLK_TCK")) * 1000

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 
-from batchctl.run.costs import Deployment, ExpressBill, costs_of, modelled_bill
-from batchctl.run.figures import Figures
+from batchctl.run.costs import (
+    Deployment,
+    ExpressBill,
+    costs_of,
+    modelled_bill,
+    sampled_traces,
+)
+from batchctl.run.figures import Figures, FunctionFigures
 from batchctl.run.prices import Prices
 
 TOKYO = Prices.of_region("ap-northeast-1")
 GROUPED = Deployment(
-    architecture="arm64", schedule_minutes=10, shards=1, rds_proxy=True, logs_executions=True
+    architecture="arm64",
+    schedule_minutes=10,
+    shards=1,
+    rds_proxy=True,
+    logs_executions=True,
+    emulated=False,
 )
+PLAIN = replace(GROUPED, rds_proxy=False, logs_executions=False)
+
+
+def functions(name: str, invocations: int) -> FunctionFigures:
+    return FunctionFigures(name, invocations, 0, 10.0, 20.0, 0.1, 512, None)
 
 
 def test_thirty_thousand_users_in_groups_cost_what_the_sheet_says() -> None:
@@ -60,7 +77,7 @@ def test_x86_costs_a_quarter_more_per_gigabyte_second() -> None:
             users=1,
             groups=1,
             bill=bill,
-            deployment=Deployment(architecture, 10, 1, rds_proxy=False, logs_executions=False),
+            deployment=replace(PLAIN, architecture=architecture),
             prices=TOKYO,
         ).core[1]
         for architecture in ("arm64", "x86_64")
@@ -74,7 +91,7 @@ def test_without_a_proxy_nothing_is_said_of_one() -> None:
         users=1,
         groups=1,
         bill=ExpressBill(0, 64, "modelled"),
-        deployment=Deployment("arm64", 10, 1, rds_proxy=False, logs_executions=False),
+        deployment=PLAIN,
         prices=TOKYO,
     )
     assert "RDS Proxy" not in {line.service for line in costs.lines}
@@ -82,7 +99,45 @@ def test_without_a_proxy_nothing_is_said_of_one() -> None:
         "Step Functions",
         "Kinesis shards",
         "Logs",
+        "X-Ray",
     }
+
+
+def test_what_ran_on_another_machine_is_priced_as_modelled_and_says_so() -> None:
+    figures = Figures(lambda_gb_s=100.0, lambda_gb_s_modelled=30.0)
+    bill = ExpressBill(0, 64, "modelled")
+    costs = costs_of(
+        figures,
+        users=1,
+        groups=1,
+        bill=bill,
+        deployment=replace(PLAIN, emulated=True),
+        prices=TOKYO,
+    )
+    line = costs.core[1]
+    assert line.usd == pytest.approx(30 * 0.0000133334)
+    assert line.basis == "modelled"
+
+
+@pytest.mark.parametrize(("batches", "wall_s", "traces"), [(0, 5, 1), (3, 5, 4), (105, 5, 11)])
+def test_a_trace_a_second_and_a_twentieth_of_the_others_are_recorded(
+    batches: int, wall_s: float, traces: int
+) -> None:
+    figures = Figures(by_function=(functions("Call API", 300), functions("Write Rows", batches)))
+    assert sampled_traces(figures, wall_s=wall_s) == traces
+
+
+def test_a_month_is_so_many_runs() -> None:
+    costs = costs_of(
+        Figures(),
+        users=1,
+        groups=1,
+        bill=ExpressBill(0, 64, "modelled"),
+        deployment=PLAIN,
+        prices=TOKYO,
+    )
+    run = sum(line.usd for line in costs.lines)
+    assert costs.usd_per_month == pytest.approx(run * 4_320)
 
 
 def test_without_users_there_is_no_price_per_user() -> None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_core.meter import bucket_of
-from batchctl.run.figures import billed_gb_s, figures_of, histogram_percentile, percentile
+from batchctl.run.figures import (
+    billed_gb_s,
+    figures_of,
+    histogram_percentile,
+    modelled_gb_s,
+    percentile,
+)
+from batchctl.run.lambda_model import Time
 from batchctl.run.lines import Invocation, parse
 
 
@@ -17,8 +24,8 @@ def invocation(state: str = "Call API", **given: Any) -> Invocation:
     fields: dict[str, Any] = {
         "chunk": 0,
         "group": 0,
-        "duration_ms": 100.0,
-        "init_ms": None,
+        "duration": Time(100.0),
+        "init": None,
         "memory_mb": 512,
         "env_id": "env",
     }
@@ -28,7 +35,8 @@ def invocation(state: str = "Call API", **given: Any) -> Invocation:
 LINE = (
     '{"level":"INFO","message":"invocation","state":"Call API","tenant":"demo","run_id":"demo-1",'
     '"chunk":2,"group":3,"meter":{"env_id":"ce56","memory_mb":512,"duration_ms":210.4,'
-    '"init_ms":903.2,"s3_get":1,"api_requests":3,"api_retries":1,"api_latency":{"153":2,"155":1},'
+    '"cpu_ms":30.5,"queued_ms":80.1,"init_ms":903.2,"init_cpu_ms":700.0,"init_queued_ms":100.0,'
+    '"s3_get":1,"api_requests":3,"api_retries":1,"api_latency":{"153":2,"155":1},'
     '"event_bytes":49,"response_bytes":812}}'
 )
 
@@ -38,12 +46,8 @@ def test_an_invocation_line_is_read() -> None:
     assert line is not None
     read = Invocation.from_line(line)
     assert read.slice == ("Call API", 2, 3)
-    assert (read.duration_ms, read.init_ms, read.memory_mb, read.env_id) == (
-        210.4,
-        903.2,
-        512,
-        "ce56",
-    )
+    assert (read.duration, read.init) == (Time(210.4, 30.5, 80.1), Time(903.2, 700.0, 100.0))
+    assert (read.memory_mb, read.env_id) == (512, "ce56")
     assert read.meter["s3_get"] == 1
     assert read.api_latency == {153: 2, 155: 1}
     assert not read.failed
@@ -60,9 +64,15 @@ def test_an_invocation_that_answered_nothing_has_failed() -> None:
 
 def test_billed_time_is_rounded_up_and_includes_init() -> None:
     # 101 ms + 900 ms at half a gigabyte.
-    cold = invocation(duration_ms=100.2, init_ms=899.1)
+    cold = invocation(duration=Time(100.2), init=Time(899.1))
     assert billed_gb_s(cold) == pytest.approx(1.001 * 0.5)
-    assert billed_gb_s(invocation(duration_ms=100.0)) == pytest.approx(0.05)
+    assert billed_gb_s(invocation(duration=Time(100.0))) == pytest.approx(0.05)
+
+
+def test_modelled_time_includes_init_and_gives_cpu_its_share_of_a_core() -> None:
+    # At 884.5 MB, half a core: 50 ms of waiting and 2 x 40 ms of CPU; 2 x 300 ms of INIT.
+    cold = invocation(duration=Time(100, 40, 10), init=Time(500, 300, 200), memory_mb=884.5)
+    assert modelled_gb_s(cold) == pytest.approx(0.730 * 884.5 / 1024)
 
 
 def test_counts_are_summed_and_peaks_are_not() -> None:
@@ -76,7 +86,7 @@ def test_counts_are_summed_and_peaks_are_not() -> None:
                     "event_bytes": 300,
                     "response_bytes": 9_000,
                 },
-                init_ms=500.0,
+                init=Time(500.0),
             ),
             invocation(meter={"s3_get": 1, "s3_put": 1, "api_requests": 50}),
             invocation("Process Users", meter={"put_units": 2, "event_bytes": 9_400}),

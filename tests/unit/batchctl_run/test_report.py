@@ -57,7 +57,9 @@ def report(
         started_at="2026-11-24T03:55:43.809+00:00",
         asked={"users": 300},
         stack_parameters={"TenantId": "demo"},
-        deployment=Deployment("x86_64", 10, 1, rds_proxy=True, logs_executions=False),
+        deployment=Deployment(
+            "x86_64", 10, 1, rds_proxy=True, logs_executions=False, emulated=True
+        ),
         prices=Prices.of_region("ap-northeast-1"),
         path=f".local/reports/{RUN}.json",
     )
@@ -106,12 +108,13 @@ def test_the_report_file_says_where_each_cost_comes_from() -> None:
     basis = {cost["service"]: cost["basis"] for cost in document["costs"]}
     assert basis == {
         "Step Functions": "modelled",
-        "Lambda": "measured",
+        "Lambda": "modelled",
         "S3": "measured",
         "Kinesis puts": "measured",
         "Kinesis shards": "modelled",
         "Logs": "modelled",
         "RDS Proxy": "modelled",
+        "X-Ray": "modelled",
     }
     assert document["prices"]["as_of"] == "2026-11-23"
     assert any("those of this machine" in said for said in document["assumptions"])
@@ -147,7 +150,7 @@ def test_the_summary_names_what_happened_and_what_to_type_next() -> None:
         "stored 270 (90.0%)",
         "unaccounted 7",
         "12 users: http_404",
-        "modelled: Step Functions, Kinesis",
+        "modelled: Step Functions, Lambda",
         f"Next  batchctl logs --run {RUN}",
     ):
         assert said in text
