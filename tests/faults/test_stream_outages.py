@@ -10,8 +10,8 @@ import pytest
 
 from batch_core.errors import AccessError, DatabaseError, SchemaError, TransientDatabaseError
 from batch_core.job import Table
-from batch_core.ports import RejectedRow, RowStore
-from batch_core.records import Record
+from batch_core.ports import RowStore
+from batch_core.records import Record, RejectedRow
 from tests.faults.conftest import Lab
 from tests.support.event_source_mapping import (
     Clock,

@@ -21,7 +21,6 @@ from batch_core.ports import (
     Lease,
     Listing,
     PayloadStore,
-    RejectedRow,
     RowStore,
     RunLedger,
     SchemaStore,
@@ -30,7 +29,7 @@ from batch_core.ports import (
     UserSource,
     Written,
 )
-from batch_core.records import Record
+from batch_core.records import Record, RejectedRow
 from batch_core.run import Run, Slot
 from batch_core.user_state import marks_of
 

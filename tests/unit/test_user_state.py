@@ -1,8 +1,7 @@
-"""What is remembered about users that fail, and when they are asked again."""
+"""What is remembered about users that fail."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,49 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_core.outcomes import Outcome
-from batch_core.ports import RejectedRow
-from batch_core.records import Record
-from batch_core.user_state import BackOff, Mark, Standing, can_be_marked, marks_of
-
-MINUTE = 60_000
-NOW = 1_769_853_600_000
-BACK_OFF = BackOff(period=timedelta(minutes=10), quarantine_after=5, quarantine=timedelta(hours=24))
-
-
-@pytest.mark.parametrize(
-    ("failures", "minutes", "standing"),
-    [
-        (1, 0, Standing.DUE),
-        (1, 10, Standing.DUE),
-        (2, 10, Standing.BACKING_OFF),
-        (2, 20, Standing.DUE),
-        (3, 30, Standing.BACKING_OFF),
-        (3, 40, Standing.DUE),
-        (4, 70, Standing.BACKING_OFF),
-        (4, 80, Standing.DUE),
-        (5, 80, Standing.QUARANTINED),
-        (5, 24 * 60, Standing.DUE),
-        (60_000, 23 * 60, Standing.QUARANTINED),
-        (60_000, 24 * 60, Standing.DUE),
-    ],
-)
-def test_breaks_double_until_quarantine(failures: int, minutes: int, standing: Standing) -> None:
-    failed_at = NOW - minutes * MINUTE
-
-    assert BACK_OFF.standing(failures=failures, failed_at=failed_at, version=NOW) is standing
-
-
-def test_a_run_that_comes_a_little_early_does_not_cost_a_whole_break() -> None:
-    early = NOW - 20 * MINUTE + 4 * MINUTE
-
-    assert BACK_OFF.standing(failures=2, failed_at=early, version=NOW) is Standing.DUE
-
-
-@given(failures=st.integers(0, 70_000), minutes=st.integers(0, 100_000))
-def test_nobody_is_left_alone_for_longer_than_the_quarantine(failures: int, minutes: int) -> None:
-    standing = BACK_OFF.standing(failures=failures, failed_at=NOW - minutes * MINUTE, version=NOW)
-
-    assert standing is Standing.DUE or minutes < 24 * 60
+from batch_core.records import Record, RejectedRow
+from batch_core.user_state import Mark, can_be_marked, marks_of
 
 
 @given(st.integers(0, 70_000), st.text(max_size=300))

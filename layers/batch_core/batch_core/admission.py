@@ -14,6 +14,7 @@ from math import ceil
 from typing import Final
 
 from batch_core import chunks
+from batch_core.back_off import BackOff, Standing
 from batch_core.errors import JobError
 from batch_core.failures import Failures
 from batch_core.job import User
@@ -21,7 +22,7 @@ from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS, USE
 from batch_core.outcomes import Outcome
 from batch_core.ports import Candidate, HeldBack, LastRun
 from batch_core.settings import ListUsersSettings
-from batch_core.user_state import BackOff, Standing, can_be_marked
+from batch_core.user_state import can_be_marked
 
 # Not all of the time is used: groups differ, and cold starts take theirs.
 _USED: Final = 0.8

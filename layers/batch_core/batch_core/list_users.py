@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from batch_core import chunks, meter
 from batch_core.admission import Admission, plan
+from batch_core.back_off import BackOff
 from batch_core.chunks import Chunk
 from batch_core.errors import ConfigurationError, DatabaseError, TransientDatabaseError
 from batch_core.failures import Failures
@@ -29,7 +30,6 @@ from batch_core.ports import (
 )
 from batch_core.run import Run, Slot, instant, slot_of
 from batch_core.settings import ListUsersSettings
-from batch_core.user_state import BackOff
 
 # Groups that were running when the machine stopped itself may put a last record on the stream.
 LEASE_MARGIN_SECONDS: Final = 10

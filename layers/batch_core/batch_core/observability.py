@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Final
 from uuid import uuid4
 
@@ -29,9 +29,15 @@ ENVIRONMENT_ID: Final = uuid4().hex[:12]
 type Handler = Callable[[dict[str, Any], Any], Any]
 
 logger: Final = Logger(service="express-batch", use_rfc3339=True, log_uncaught_exceptions=True)
-# Patching every library that happens to be installed costs 140 ms of import.
-tracer: Final = Tracer(service="express-batch", auto_patch=False)
-_metrics: Final = Metrics(namespace="ExpressBatch")
+
+
+@cache
+def tracer() -> Tracer:
+    """Make the tracer, which loads the X-Ray SDK: only in environments that see a sampled trace.
+
+    Patching every library that happens to be installed would cost three times as much again.
+    """
+    return Tracer(service="express-batch", auto_patch=False)
 
 
 def observed(state: str) -> Callable[[Handler], Handler]:
@@ -52,7 +58,12 @@ def observed(state: str) -> Callable[[Handler], Handler]:
             annotate(**_identity(event))
             return handler(event, context)
 
-        traced = tracer.capture_lambda_handler(segment, capture_response=False)
+        def traced(event: dict[str, Any], context: Any) -> Any:
+            if not _sampled():
+                return handler(event, context)
+            capture = tracer().capture_lambda_handler(segment, capture_response=False)
+            return capture(event, context)
+
         cold = True
 
         def measured(event: dict[str, Any], context: Any) -> Any:
@@ -114,15 +125,15 @@ def end_environment() -> None:
 
 def trace_ids() -> tuple[str, str]:
     """The X-Ray trace and segment of this invocation, empty where there is no trace."""
-    header = os.environ.get("_X_AMZN_TRACE_ID", "")
-    parts = dict(part.split("=", 1) for part in header.split(";") if "=" in part)
+    parts = _trace_header()
     return parts.get("Root", ""), parts.get("Parent", "")
 
 
 def annotate(**values: str | int) -> None:
-    """Put searchable annotations on the current trace segment."""
-    for name, value in values.items():
-        tracer.put_annotation(name, str(value))
+    """Put searchable annotations on the current trace segment, if the trace is recorded."""
+    if _sampled():
+        for name, value in values.items():
+            tracer().put_annotation(name, str(value))
 
 
 def publish(tenant: str, values: Mapping[str, float], *, milliseconds: Mapping[str, float]) -> None:
@@ -130,12 +141,26 @@ def publish(tenant: str, values: Mapping[str, float], *, milliseconds: Mapping[s
 
     A dimension per run or user would make each a paid metric of its own.
     """
-    _metrics.add_dimension("Tenant", tenant)
+    metrics = Metrics(namespace="ExpressBatch")
+    metrics.add_dimension("Tenant", tenant)
     for name, value in values.items():
-        _metrics.add_metric(name, MetricUnit.Count, value)
+        metrics.add_metric(name, MetricUnit.Count, value)
     for name, value in milliseconds.items():
-        _metrics.add_metric(name, MetricUnit.Milliseconds, value)
-    _metrics.flush_metrics()
+        metrics.add_metric(name, MetricUnit.Milliseconds, value)
+    metrics.flush_metrics()
+
+
+def _trace_header() -> dict[str, str]:
+    """What Lambda says of the invocation's trace.
+
+    https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
+    """
+    header = os.environ.get("_X_AMZN_TRACE_ID", "")
+    return dict(part.split("=", 1) for part in header.split(";") if "=" in part)
+
+
+def _sampled() -> bool:
+    return _trace_header().get("Sampled") == "1"
 
 
 def _identity(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from batch_core.job import Request, Response, Table, User
 from batch_core.outcomes import Outcome, Tally
-from batch_core.records import Record
+from batch_core.records import Record, RejectedRow
 from batch_core.retry import Setback
 from batch_core.run import Run, Slot
 
@@ -261,16 +261,6 @@ class RunLedger(Protocol):
     def forget(self, *, keep_days: int) -> None:
         """Delete some of the runs opened more than `keep_days` ago, with their records."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedRow:
-    """A row the database would not take, with why."""
-
-    record: Record
-    row: Sequence[object]
-    outcome: Outcome
-    error: str
 
 
 class RowStore(Protocol):

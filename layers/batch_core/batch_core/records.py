@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from batch_core.codec import compress, decompress, dump_json, parse_json
 from batch_core.limits import KIB, PUT_UNIT_BYTES
+from batch_core.outcomes import Outcome
 from batch_core.user_state import Mark
 
 VERSION: Final = 1
@@ -64,6 +65,16 @@ class Record:
     def partition_key(self) -> str:
         """Spreads groups over shards; order does not matter, since versions decide."""
         return f"{self.run_id}/{self.chunk}/{self.group}/{self.part}"
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A row the database would not take, with why."""
+
+    record: Record
+    row: Sequence[object]
+    outcome: Outcome
+    error: str
 
 
 def encode(record: Record) -> bytes:

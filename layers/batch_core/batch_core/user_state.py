@@ -1,14 +1,8 @@
-"""What a run remembers about a user for the next ones: failures in a row, and when to ask again.
-
-A user that fails is tried again by the next run, then after ever longer breaks, and in the end once
-in a long while: one bad user costs next to nothing, and recovers by itself.
-"""
+"""What a run remembers about a user for the next ones: marks, written with the group's rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self, TypeIs
 
 from batch_core.limits import ERROR_NAME_CHARS, USER_ID_CHARS
@@ -17,8 +11,7 @@ from batch_core.outcomes import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from batch_core.ports import RejectedRow
-    from batch_core.records import Record
+    from batch_core.records import Record, RejectedRow
 
 # SMALLINT in the ledger; nobody fails so often, since the breaks become long.
 _FAILURES_MAX: Final = 65_535
@@ -94,59 +87,3 @@ def _class_of(error: str) -> str:
     """MySQL's number of a row's error; its text may hold the row's data."""
     number = error.partition(":")[0]
     return f"mysql_{number}" if number.isdigit() else "unwritable"
-
-
-class Standing(StrEnum):
-    """Whether a run asks for a user."""
-
-    DUE = "due"
-    BACKING_OFF = "backing_off"
-    QUARANTINED = "quarantined"
-
-
-@dataclass(frozen=True, slots=True)
-class BackOff:
-    """When a user that failed is asked again.
-
-    Parameters
-    ----------
-    period
-        From run to run.
-    quarantine_after
-        Failures in a row after which a user is asked once per `quarantine` only.
-    quarantine
-        How long that is.
-    """
-
-    period: timedelta
-    quarantine_after: int
-    quarantine: timedelta
-
-    def standing(self, *, failures: int, failed_at: int, version: int) -> Standing:
-        """Judge a user.
-
-        Parameters
-        ----------
-        failures
-            In a row.
-        failed_at
-            The version of the run in which the last one happened: milliseconds since 1970.
-        version
-            The version of the run that asks.
-        """
-        # Half a period in hand: a run may be started by hand, or a little early.
-        waited = timedelta(milliseconds=version - failed_at) + self.period / 2
-        if waited >= self._pause(failures):
-            return Standing.DUE
-        quarantined = failures >= self.quarantine_after
-        return Standing.QUARANTINED if quarantined else Standing.BACKING_OFF
-
-    def _pause(self, failures: int) -> timedelta:
-        """From the last failure to the next attempt: 0, 2, 4, 8 ... periods."""
-        if failures <= 1:
-            return timedelta()
-        if failures >= self.quarantine_after:
-            return self.quarantine
-        # The exponent is bounded since the result is.
-        factor: int = 2 ** min(failures - 1, 20)
-        return min(self.period * factor, self.quarantine)

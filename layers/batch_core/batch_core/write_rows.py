@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from batch_core import meter
 from batch_core.codec import dump_json
@@ -19,9 +19,11 @@ from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
 from batch_core.observability import annotate, logger
 from batch_core.outcomes import Outcome
-from batch_core.ports import PayloadStore, RejectedRow, RowStore
-from batch_core.records import Record, decode
+from batch_core.records import Record, RejectedRow, decode
 from batch_core.upsert import is_name
+
+if TYPE_CHECKING:
+    from batch_core.ports import PayloadStore, RowStore
 
 # The ledger's columns; a record beyond them was not made here.
 _NUMBER_MAX: Final = 65_535

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from batch_core.errors import GoneError
 from batch_core.job import Table
 from batch_core.outcomes import Outcome
-from batch_core.ports import RejectedRow
+from batch_core.records import RejectedRow
 from batch_core.upsert import Upsert, isolate
 from batch_core.user_state import marks_of
 
