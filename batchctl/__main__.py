@@ -10,6 +10,7 @@ import typer
 from rich.traceback import Traceback
 
 from batchctl import console
+from batchctl.commands.bench import bench
 from batchctl.commands.demo import demo
 from batchctl.commands.down import down
 from batchctl.commands.logs import logs
@@ -23,7 +24,7 @@ from batchctl.errors import BatchctlError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, up, down, status, seed, run, replay, logs)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, up, down, status, seed, run, replay, logs, bench)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
