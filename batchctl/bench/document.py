@@ -104,9 +104,9 @@ class Bench:
             )
         if self.sweep:
             said.append(
-                "Sweep: group size, calls in flight and chunk size are measured at the memory"
-                " deployed; other memory sizes are modelled, the CPU part of an invocation"
-                " stretched by Lambda's share of a core."
+                "Sweep: group size, calls in flight and chunk size are measured, with a core for"
+                " each invocation as far as this machine has them; memory is modelled, the CPU part"
+                " of an invocation stretched by the share of a core that Lambda gives."
             )
         return said
 

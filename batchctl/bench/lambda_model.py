@@ -2,8 +2,8 @@
 
 Lambda gives CPU in proportion to memory and a whole one at 1,769 MB; an emulator gives a whole one
 at any size. The model: the CPU part of an invocation is stretched by the share of a core, waiting
-is not. It errs on the slow side, since with many calls in flight one user's CPU runs while others
-wait, and it takes this machine's core for Lambda's.
+is not. It takes this machine's core for Lambda's, waiting for a busy core for waiting, and errs on
+the slow side: with many calls in flight, one user's CPU runs while the others wait.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 """
 
@@ -25,15 +25,12 @@ class Invocations:
     count
         How many.
     wall_s, cpu_s
-        Seconds of one, on average: in the handler, and of CPU.
-    memory_mb
-        What the function is given.
+        Seconds of one, on average, with a core to itself: in the handler, and of CPU.
     """
 
     count: int
     wall_s: float
     cpu_s: float
-    memory_mb: int
 
     def seconds_at(self, memory_mb: int) -> float:
         """Seconds that one takes with so much memory.

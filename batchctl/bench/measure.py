@@ -141,13 +141,10 @@ def observed(
             count=function.invocations,
             wall_s=function.gb_s / function.memory_mb * 1024 / function.invocations,
             cpu_s=_cpu_of(run, state) / function.invocations,
-            memory_mb=function.memory_mb,
         )
         usd -= function.gb_s * usd_gb_s
     return Observation(
-        setting=Setting(
-            group_size, concurrency, chunk_size, memory_mb=invocations[CALL_API].memory_mb
-        ),
+        setting=Setting(group_size, concurrency, chunk_size, VCPU_MB),
         users=users,
         wall_s=report.wall_s,
         waves=ceil(ceil(users / group_size) / groups_at_once),

@@ -65,12 +65,12 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A run of the sweep: measured, at the memory that the functions have now.
+    """A run of the sweep, measured: every invocation had a whole core.
 
     Parameters
     ----------
     setting
-        As it ran.
+        As it ran; the memory is that of a whole core.
     users, wall_s
         Users, and seconds.
     waves
@@ -89,9 +89,9 @@ class Observation:
     usd_other: float
 
     def at(self, memory_mb: int, *, usd_gb_s: float) -> Choice:
-        """The same run with another memory for these two functions: modelled."""
+        """The same run with so much memory for these two functions: modelled."""
         functions = self.invocations.values()
-        longer = sum(f.seconds_at(memory_mb) - f.seconds_at(f.memory_mb) for f in functions)
+        longer = sum(f.seconds_at(memory_mb) - f.wall_s for f in functions)
         gb_s = sum(f.gb_s_at(memory_mb) for f in functions)
         usd = self.usd_other + gb_s * usd_gb_s / self.users * 1_000_000
         return Choice(

@@ -112,7 +112,7 @@ def times_slower(row: Row, base: Row) -> float:
     more from minute to minute than the variants do.
     """
     ratios = [
-        sample.ms_per_user / other.ms_per_user
+        sample.wall_s * other.users / (other.wall_s * sample.users)
         for sample, other in zip(row.rounds, base.rounds, strict=True)
     ]
     return median(ratios)

@@ -43,7 +43,7 @@ def targets_of(
 
     def flat(name: str, values: list[float]) -> Target:
         return Target(
-            f"{name}, most / least of the growth",
+            f"{name}, over the growth",
             "at most",
             _FLAT,
             spread(values) if values else None,
