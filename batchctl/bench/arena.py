@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from batchctl.commands.run import Wish, moment_of, perform
 from batchctl.commands.seed import seed_users
 from batchctl.commands.target import Target, local_target
 from batchctl.errors import BatchctlError
-from batchctl.local import sam
+from batchctl.local import processes, sam
 from batchctl.local.cloud import LocalCloud
 from batchctl.local.home import CHECKOUT
 from batchctl.run.earlier import make_way
@@ -28,7 +28,6 @@ from batchctl.run.report import RunReport
 from sampleapi.admin import SampleApiAdmin
 
 TENANT: Final = "bench"
-_PROGRAM_S: Final = 1_800
 
 # Every user has a row, and one of this round.
 _STORED: Final = (
@@ -87,12 +86,12 @@ class Arena:
         with self._round(users) as seen:
             wish = Wish(users, group_size, self._latency_ms, None, moment_of(None))
             report = perform(self.target, wish, goes_on=False)
-        if not report.verdict.good:
-            raise BatchctlError(
-                f"The run {report.run_id} of the bench ended {report.verdict.status}: "
-                f"{report.verdict.reason or report.verdict.outcomes}. "
-                f"Look at it with: {self.target.hint(report.run_id)}"
-            )
+            if not report.verdict.good:
+                raise BatchctlError(
+                    f"The run {report.run_id} of the bench ended {report.verdict.status}: "
+                    f"{report.verdict.reason or report.verdict.outcomes}. "
+                    f"Look at it with: {self.target.hint(report.run_id)}"
+                )
         figures = report.figures
         sample = Sample(
             wall_s=report.wall_s,
@@ -110,6 +109,7 @@ class Arena:
             s3_requests=figures.s3_put + figures.s3_get,
             put_units=figures.kinesis_put_units,
             max_state_bytes=figures.max_state_bytes,
+            missing_lines=report.missing_lines,
             usd_core=report.costs.step_functions_lambda,
             usd_all_in=report.costs.all_in,
         )
@@ -198,17 +198,24 @@ class Arena:
     def _program(self, name: str, env: Mapping[str, str], *options: str) -> dict[str, Any]:
         """Run a program of this package and read its last line."""
         folders = (CHECKOUT / "layers" / "job", CHECKOUT / "layers" / "batch_core", CHECKOUT)
-        done = subprocess.run(
+        home = self._cloud.home
+        log = home / "logs" / f"bench-{name}.log"
+        status = processes.run(
+            home,
+            "bench",
             [sys.executable, "-m", f"batchctl.bench.{name}", *options],
-            env={**sam.environment(self._cloud.home, None), **env}
-            | {"PYTHONPATH": ":".join(map(str, folders))},
-            capture_output=True,
-            text=True,
-            timeout=_PROGRAM_S,
-            check=False,
+            env={
+                **sam.environment(home, None),
+                **env,
+                "PYTHONPATH": os.pathsep.join(map(str, folders)),
+            },
+            log=log,
+            cwd=CHECKOUT,
         )
-        if done.returncode != 0:
-            end = (done.stderr or done.stdout).strip()[-1_500:]
-            raise BatchctlError(f"The program {name} of the bench failed: {end}")
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        if status != 0:
+            raise BatchctlError(
+                f"The program {name} of the bench failed with exit status {status}."
+                f"{processes.tail(log)}"
+            )
+        told: dict[str, Any] = json.loads(log.read_text().splitlines()[-1])
         return told

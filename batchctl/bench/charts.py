@@ -135,16 +135,6 @@ def sweep(swept: Sweep) -> Figure:
         [best.wall_s], [best.usd_per_million], s=160, facecolors="none", edgecolors=_ACCENT
     )
     setting = best.setting
-    axes.annotate(
-        f"recommended: {setting.users_per_invocation:,} users per invocation,\n"
-        f"{setting.api_concurrency} in flight, chunks of {setting.chunk_size:,}, "
-        f"{setting.memory_mb:,} MB",
-        (best.wall_s, best.usd_per_million),
-        xytext=(0.35, 0.72),
-        textcoords="axes fraction",
-        arrowprops={"arrowstyle": "-", "color": _ACCENT},
-        bbox={"facecolor": "white", "edgecolor": "none"},
-    )
     users = swept.observations[0].users
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -154,8 +144,15 @@ def sweep(swept: Sweep) -> Figure:
     axes.tick_params(which="minor", labelsize=7)
     axes.set_xlabel(f"wall time for {users:,} users, seconds (other memory sizes modelled)")
     axes.set_ylabel("$ per million users, without hourly prices")
-    axes.set_title("cost and time; the line is the frontier", loc="left")
-    axes.legend(title="Call API, Process Users", frameon=False)
+    axes.set_title(
+        "cost and time; the line is the frontier, the circle what is recommended:\n"
+        f"{setting.users_per_invocation:,} users per invocation, {setting.api_concurrency} in"
+        f" flight, chunks of {setting.chunk_size:,}, {setting.memory_mb:,} MB",
+        loc="left",
+    )
+    axes.legend(
+        title="memory, modelled", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
+    )
     _plain(axes)
     return figure
 

@@ -54,7 +54,7 @@ def variants(arena: Arena, users: int, rounds: int, say: Say) -> list[Row]:
             "c  asyncio script",
             f"{concurrency:,} calls in flight, the fastest of what was tried here",
         ),
-        "naive": ("d  naive script", "50 threads, a row per INSERT"),
+        "naive": ("d  naive script", "up to 50 threads, a row per INSERT"),
     }
     runs: dict[str, Callable[[], Sample]] = {
         "grouped": partial(_grouped, arena, users),

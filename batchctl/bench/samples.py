@@ -30,6 +30,8 @@ class Sample:
         The most calls that the API saw at once.
     invocations, cold_starts, s3_requests, put_units, max_state_bytes
         As a run's report has them.
+    missing_lines
+        Log lines of the run that did not arrive in time; its counts are too low by them.
     usd_core, usd_all_in
         US dollars per million user-runs: Step Functions and Lambda, and everything.
     """
@@ -49,6 +51,7 @@ class Sample:
     s3_requests: int | None = None
     put_units: int | None = None
     max_state_bytes: int | None = None
+    missing_lines: int | None = None
     usd_core: float | None = None
     usd_all_in: float | None = None
 

@@ -20,7 +20,7 @@ def test_every_variant_stores_every_user_and_the_results_are_kept(
     assert all(v["wall_s"] > 0 and v["cpu_s"] > 0 for v in variants.values())
     # What sets the variants apart: one INSERT for all, or one for each.
     assert (variants["cron"]["statements"], variants["naive"]["statements"]) == (2, 61)
-    assert (variants["cron"]["connections"], variants["naive"]["connections"]) == (1, 51)
+    assert variants["cron"]["connections"] == 1 < variants["naive"]["connections"] <= 51
     assert variants["per_user"]["put_units"] == 60
     assert variants["grouped"]["put_units"] == 1
     assert variants["per_user"]["invocations"] > variants["grouped"]["invocations"]
