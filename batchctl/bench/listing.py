@@ -10,49 +10,22 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from batch_core.adapters.mysql import connect
+from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.mysql_users import MySqlUserSource
 from batch_core.list_users import UserLister
 from batch_core.outcomes import Tally
-from batch_core.ports import Lease, Written
-from batch_core.run import Slot
+from batch_core.ports import Ending
+from batch_core.run import Run
 from batch_core.settings import ListUsersSettings
 from job import JOB
 
 _QUERY_SECONDS: Final = 60
-
-
-class OpenLedger:
-    """Grants every lease and keeps no account."""
-
-    def open(self, slot: Slot, *, owner: str, seconds: int) -> Lease:
-        """Grant the lease."""
-        del slot, owner, seconds
-        return Lease(granted=True, fence=1)
-
-    def listed(self, run_id: str, listed: int, *, groups: Sequence[int]) -> None:
-        """Note nothing."""
-
-    def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
-        """Say that nothing was written."""
-        del run_id, excluding
-        return Written(0, Tally())
-
-    def silent_groups(self, run_id: str) -> list[tuple[int, int]]:
-        """Name no group."""
-        del run_id
-        return []
-
-    def close(self, run_id: str, *, status: str, tally: Tally, reason: str) -> None:
-        """Note nothing."""
-
-    def forget(self, *, keep_days: int) -> None:
-        """Forget nothing."""
 
 
 class Nowhere:
@@ -85,20 +58,25 @@ def peak_bytes() -> int:
 def main() -> None:
     """List once and print one line of JSON."""
     settings = ListUsersSettings.from_env()
-    store = Nowhere()
+    database = connect(settings, read_seconds=_QUERY_SECONDS)
+    ledger, store = MySqlRunLedger(database), Nowhere()
     lister = UserLister(
         settings=settings,
         query=JOB.users,
-        users=MySqlUserSource(connect(settings, read_seconds=_QUERY_SECONDS)),
-        ledger=OpenLedger(),
+        code="bench",
+        users=MySqlUserSource(database),
+        ledger=ledger,
         store=store,
     )
     before = peak_bytes()
     started = time.perf_counter()
     answer = lister({"started_at": datetime.now(UTC).isoformat(), "execution": "bench"})
+    wall_s = time.perf_counter() - started
+    ending = Ending(status="failed", tally=Tally(), reason="the bench only listed")
+    ledger.close(Run.from_json(answer["run"]), ending)
     line = {
         "users": answer["listed"],
-        "wall_s": round(time.perf_counter() - started, 3),
+        "wall_s": round(wall_s, 3),
         "chunk_bytes": store.bytes,
         "before_bytes": before,
         "peak_bytes": peak_bytes(),

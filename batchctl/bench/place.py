@@ -76,3 +76,11 @@ def outdate(connection: Connection) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute("UPDATE user_activity SET version = 0, etag = '\"outdated\"', note = ''")
+
+
+def forget_runs(connection: Connection) -> None:
+    """Let the ledger forget all runs: how long one took bounds how many users the next asks for."""
+    with connection.cursor() as cursor:
+        for table in ("batch_record", "batch_run", "batch_user"):
+            cursor.execute(f"DELETE FROM {table}")  # noqa: S608  the three names above
+        cursor.execute("UPDATE batch_lease SET next_user = NULL")
