@@ -104,9 +104,9 @@ class Bench:
             )
         if self.sweep:
             said.append(
-                "Sweep: group size, calls in flight and chunk size are measured, with a core for"
-                " each invocation as far as this machine has them; memory is modelled, the CPU part"
-                " of an invocation stretched by the share of a core that Lambda gives."
+                "Sweep: group size, calls in flight and chunk size are measured; memory is"
+                " modelled, CPU time stretched to the share of a core that Lambda gives, without"
+                " the time that other processes had the processor."
             )
         return said
 

@@ -13,10 +13,18 @@ from typing import Final
 from batchctl.bench.arena import Arena, ProjectRun
 from batchctl.bench.costs import all_in_at, cron_server, usd_by_use
 from batchctl.bench.frontier import Choice, Setting
-from batchctl.bench.lambda_model import VCPU_MB, Invocations
-from batchctl.bench.results import Growth, GrowthPoint, Observation, Sweep, Writing
+from batchctl.bench.results import (
+    Growth,
+    GrowthPoint,
+    Invocations,
+    Observation,
+    Sweep,
+    Writing,
+)
 from batchctl.bench.samples import Row, Sample
+from batchctl.run.lambda_model import VCPU_MB, Time
 from batchctl.run.lines import CALL_API, PROCESS_USERS
+from batchctl.run.report import RunReport
 
 type Say = Callable[[str], None]
 
@@ -113,10 +121,8 @@ def sweep(arena: Arena, users: int, say: Say) -> Sweep:
             name = f"{group:,} users per invocation, {concurrency} in flight, chunks of {chunk:,}"
             run = _warm(arena, users, group, f"sweep {n} of {len(settings)}, {name}", say)
             observations.append(observed(run, arena, concurrency, chunk, group))
-    report = run.report
-    usd_gb_s = report.prices.lambda_gb_s[report.deployment.architecture]
     choices: list[Choice] = [
-        observation.at(memory, usd_gb_s=usd_gb_s)
+        observation.at(memory, usd_gb_s=_usd_gb_s(run.report))
         for observation, memory in product(observations, SWEEP_MEMORIES)
     ]
     return Sweep(observations, choices)
@@ -130,19 +136,17 @@ def observed(
     given = arena.target.stack.parameters
     chunks = ceil(users / chunk_size)
     groups_at_once = min(chunks, int(given["ChunkConcurrency"])) * int(given["GroupConcurrency"])
-    functions = {f.name: f for f in report.figures.by_function}
-    prices = report.prices
-    usd_gb_s = prices.lambda_gb_s[report.deployment.architecture]
+    usd = usd_by_use([line for line in report.costs.lines if line.service != "Lambda"])
+    usd += report.figures.lambda_invocations * report.prices.lambda_request
     invocations = {}
-    usd = usd_by_use(list(report.costs.lines))
-    for state in (CALL_API, PROCESS_USERS):
-        function = functions[state]
-        invocations[state] = Invocations(
-            count=function.invocations,
-            wall_s=function.gb_s / function.memory_mb * 1024 / function.invocations,
-            cpu_s=_cpu_of(run, state) / function.invocations,
-        )
-        usd -= function.gb_s * usd_gb_s
+    for function in report.figures.by_function:
+        count, total = function.invocations, function.duration
+        average = Time(total.wall / count, total.cpu / count, total.queued / count)
+        found = Invocations(count, average)
+        if function.name in (CALL_API, PROCESS_USERS):
+            invocations[function.name] = found
+        else:
+            usd += found.gb_s_at(function.memory_mb) * _usd_gb_s(report)
     return Observation(
         setting=Setting(group_size, concurrency, chunk_size, VCPU_MB),
         users=users,
@@ -153,10 +157,8 @@ def observed(
     )
 
 
-def _cpu_of(run: ProjectRun, state: str) -> float:
-    """CPU seconds of a state's function; its name holds the logical id of the template."""
-    logical = f"-{state.title().replace(' ', '')}Function-"
-    return sum(seconds for name, seconds in run.cpu.functions.items() if logical in name)
+def _usd_gb_s(report: RunReport) -> float:
+    return report.prices.lambda_gb_s[report.deployment.architecture]
 
 
 def _warm(arena: Arena, users: int, group_size: int, name: str, say: Say) -> ProjectRun:

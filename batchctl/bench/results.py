@@ -9,7 +9,7 @@ from typing import Any
 
 from batchctl.bench.fit import PowerLaw, power_law
 from batchctl.bench.frontier import Choice, Setting, frontier, recommended
-from batchctl.bench.lambda_model import Invocations
+from batchctl.run.lambda_model import Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,20 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True)
+class Invocations:
+    """The invocations of one function in a run: how many, and the average of their times."""
+
+    count: int
+    average: Time
+
+    def gb_s_at(self, memory_mb: int) -> float:
+        """Gigabyte-seconds that all of them are billed with so much memory: modelled."""
+        return self.count * self.average.gb_s_at(memory_mb)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
-    """A run of the sweep, measured: every invocation had a whole core.
+    """A run of the sweep, measured: every invocation had what the machine gave it.
 
     Parameters
     ----------
@@ -91,7 +103,7 @@ class Observation:
     def at(self, memory_mb: int, *, usd_gb_s: float) -> Choice:
         """The same run with so much memory for these two functions: modelled."""
         functions = self.invocations.values()
-        longer = sum(f.seconds_at(memory_mb) - f.wall_s for f in functions)
+        longer = sum(f.average.at(memory_mb) - f.average.wall for f in functions) / 1000
         gb_s = sum(f.gb_s_at(memory_mb) for f in functions)
         usd = self.usd_other + gb_s * usd_gb_s / self.users * 1_000_000
         return Choice(

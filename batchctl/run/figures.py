@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from batch_core.meter import bucket_end
+from batchctl.run.lambda_model import Time
 from batchctl.run.lines import FUNCTIONS, WRITE_ROWS, Invocation
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionFigures:
-    """One function's share of a run; durations in milliseconds, of the handler without INIT."""
+    """One function's share of a run; times in milliseconds, of the handler without INIT.
+
+    `duration` is that of all its invocations together.
+    """
 
     name: str
     invocations: int
     cold_starts: int
+    duration: Time
     p50_ms: float
     p99_ms: float
     gb_s: float
@@ -157,6 +162,7 @@ def _function_figures(name: str, lines: Sequence[Invocation]) -> FunctionFigures
         name=name,
         invocations=len(lines),
         cold_starts=len(inits),
+        duration=sum((line.duration for line in lines), Time(0)),
         p50_ms=percentile(durations, 50),
         p99_ms=percentile(durations, 99),
         gb_s=sum(map(billed_gb_s, lines)),

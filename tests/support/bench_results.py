@@ -6,9 +6,16 @@ from collections.abc import Sequence
 
 from batchctl.bench.document import Bench
 from batchctl.bench.frontier import Setting
-from batchctl.bench.lambda_model import Invocations
-from batchctl.bench.results import Growth, GrowthPoint, Observation, Sweep, Writing
+from batchctl.bench.results import (
+    Growth,
+    GrowthPoint,
+    Invocations,
+    Observation,
+    Sweep,
+    Writing,
+)
 from batchctl.bench.samples import Row, Sample
+from batchctl.run.lambda_model import Time
 from batchctl.run.lines import CALL_API, PROCESS_USERS
 
 
@@ -48,8 +55,8 @@ def growth(*memories: int) -> Growth:
 
 def observation(group_size: int, wall_s: float) -> Observation:
     functions = {
-        CALL_API: Invocations(count=100, wall_s=0.5, cpu_s=0.1),
-        PROCESS_USERS: Invocations(count=100, wall_s=0.05, cpu_s=0.05),
+        CALL_API: Invocations(100, Time(wall=500, cpu=100)),
+        PROCESS_USERS: Invocations(100, Time(wall=50, cpu=50)),
     }
     return Observation(
         setting=Setting(group_size, api_concurrency=50, chunk_size=5_000, memory_mb=1_769),

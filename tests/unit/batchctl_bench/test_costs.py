@@ -18,6 +18,7 @@ COSTS = Costs(
     users=1_000,
     core=[line("Lambda", 0.002)],
     rest=[line("Kinesis shards", 0.003), line("RDS Proxy", 0.006)],
+    runs_per_month=4_320,
 )
 
 
@@ -30,18 +31,24 @@ def test_what_is_paid_by_use_leaves_the_hourly_prices_out() -> None:
     assert usd_by_use(list(COSTS.lines)) == pytest.approx(0.002)
 
 
-def test_the_services_paid_by_the_hour_are_those_of_a_run() -> None:
+def usd_every(minutes: int) -> dict[str, float]:
     costs = costs_of(
         Figures(),
         users=1,
         groups=1,
         bill=ExpressBill(100, 64, "modelled"),
-        deployment=Deployment("arm64", 10, 1, rds_proxy=True, logs_executions=False),
+        deployment=Deployment(
+            "arm64", minutes, 1, rds_proxy=True, logs_executions=False, emulated=True
+        ),
         prices=Prices.of_region("ap-northeast-1"),
     )
+    return {line.service: line.usd for line in costs.lines}
 
-    # Nothing was used, so what costs anything but the execution itself is paid by the hour.
-    assert {line.service for line in costs.rest if line.usd} == HOURLY
+
+def test_the_services_paid_by_the_hour_are_those_that_a_rarer_run_pays_more_for() -> None:
+    often, seldom = usd_every(10), usd_every(20)
+
+    assert {service for service in often if seldom[service] != often[service]} == HOURLY
 
 
 def test_a_server_for_the_script_is_shared_by_the_users_of_a_run() -> None:

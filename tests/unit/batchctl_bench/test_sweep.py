@@ -1,41 +1,12 @@
-"""The model of memory, and the choice of settings by it."""
+"""What memory does to a run as modelled, and the choice of settings by it."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 
 from batchctl.bench.frontier import Choice, Setting, frontier, recommended
-from batchctl.bench.lambda_model import VCPU_MB, Invocations
+from batchctl.run.lambda_model import VCPU_MB
 from tests.support.bench_results import observation, sweep
-
-HALF_BUSY = Invocations(count=10, wall_s=0.4, cpu_s=0.2)
-
-
-def test_a_whole_core_takes_as_long_as_was_measured() -> None:
-    assert HALF_BUSY.seconds_at(VCPU_MB) == pytest.approx(0.4)
-
-
-def test_more_than_a_core_does_not_help_one_thread() -> None:
-    assert HALF_BUSY.seconds_at(10_240) == HALF_BUSY.seconds_at(VCPU_MB)
-
-
-def test_a_quarter_of_a_core_stretches_the_cpu_part_and_not_the_waiting() -> None:
-    # 0.2 s of waiting, and 0.2 s of CPU that take four times as long; 442 MB are a quarter.
-    assert HALF_BUSY.seconds_at(442) == pytest.approx(0.2 + 0.8, rel=0.01)
-
-
-def test_an_invocation_that_only_computes_never_waits() -> None:
-    busy = replace(HALF_BUSY, cpu_s=0.41)  # the clock's ticks are coarser than the wall's
-
-    assert busy.seconds_at(VCPU_MB) == pytest.approx(0.41)
-
-
-def test_gigabyte_seconds_are_billed_by_the_millisecond() -> None:
-    waiting = Invocations(count=10, wall_s=0.1001, cpu_s=0.0)
-
-    assert waiting.gb_s_at(1_024) == pytest.approx(10 * 0.101)
 
 
 def test_a_run_with_a_whole_core_took_what_was_measured() -> None:

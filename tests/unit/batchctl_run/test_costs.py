@@ -15,6 +15,7 @@ from batchctl.run.costs import (
     sampled_traces,
 )
 from batchctl.run.figures import Figures, FunctionFigures
+from batchctl.run.lambda_model import Time
 from batchctl.run.prices import Prices
 
 TOKYO = Prices.of_region("ap-northeast-1")
@@ -30,7 +31,7 @@ PLAIN = replace(GROUPED, rds_proxy=False, logs_executions=False)
 
 
 def functions(name: str, invocations: int) -> FunctionFigures:
-    return FunctionFigures(name, invocations, 0, 10.0, 20.0, 0.1, 512, None)
+    return FunctionFigures(name, invocations, 0, Time(0), 10.0, 20.0, 0.1, 512, None)
 
 
 def test_thirty_thousand_users_in_groups_cost_what_the_sheet_says() -> None:
