@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-AWS = {"boto3", "botocore"}
+AWS = {"boto3", "botocore.session"}
 # Loaded by the first invocation whose trace is recorded.
 TRACING = {"aws_xray_sdk"}
 OTHERS = {
