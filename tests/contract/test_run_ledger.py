@@ -206,16 +206,17 @@ def test_what_an_earlier_holder_of_the_lease_listed_is_not_taken(world: World) -
 
 def test_a_run_learns_how_long_users_took_in_the_last_one(world: World) -> None:
     assert opened(world, TEN, "a").last is None
+    world.ledger.listed(run(1), listing(250))
     world.ledger.close(run(1), Ending("completed", Tally(), "", called=200, api_ms=5_000))
 
-    assert opened(world, LATER, "b").last == LastRun(user_ms=25.0, stopped=False)
+    assert opened(world, LATER, "b").last == LastRun(user_ms=25.0, stopped=False, listed=250)
 
 
 def test_a_run_learns_that_the_api_failed_for_everyone_in_the_last_one(world: World) -> None:
     opened(world, TEN, "a")
     world.ledger.close(run(1), Ending("failed", Tally(), "", stopped=480))
 
-    assert opened(world, LATER, "b").last == LastRun(user_ms=None, stopped=True)
+    assert opened(world, LATER, "b").last == LastRun(user_ms=None, stopped=True, listed=0)
 
 
 def test_a_run_that_called_nobody_teaches_nothing(world: World) -> None:
@@ -224,7 +225,7 @@ def test_a_run_that_called_nobody_teaches_nothing(world: World) -> None:
     opened(world, LATER, "b")
     world.ledger.close(run(2, LATER), Ending("failed", Tally(), ""))
 
-    assert opened(world, THIRD, "c").last == LastRun(user_ms=40.0, stopped=False)
+    assert opened(world, THIRD, "c").last == LastRun(user_ms=40.0, stopped=False, listed=0)
 
 
 def test_old_runs_are_forgotten_with_their_records(world: World) -> None:

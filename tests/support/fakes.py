@@ -162,13 +162,15 @@ class FakeRunLedger(RunLedger):
         return Lease(granted=True, fence=db.fence, start=db.next_user, last=self._last())
 
     def _last(self) -> LastRun | None:
-        endings = [run.ending for run in self.database.runs.values() if run.ending is not None]
-        told = [ending for ending in endings if ending.called or ending.stopped]
-        if not told:
-            return None
-        called = told[-1].called
-        user_ms = told[-1].api_ms / called if called else None
-        return LastRun(user_ms=user_ms, stopped=told[-1].stopped > 0)
+        for run in reversed(self.database.runs.values()):
+            ending = run.ending
+            if ending is not None and (ending.called or ending.stopped):
+                return LastRun(
+                    user_ms=ending.api_ms / ending.called if ending.called else None,
+                    stopped=ending.stopped > 0,
+                    listed=run.listing.listed if run.listing else 0,
+                )
+        return None
 
     def listed(self, run: Run, listing: Listing) -> None:
         self.database.answer()

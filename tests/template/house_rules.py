@@ -183,7 +183,7 @@ def mapping_is_bounded(template: Json) -> Problems:
     """Lambda's defaults retry a bad record until the stream drops it, and hold up all behind it."""
     (mapping,) = of_type(template, "Lambda::EventSourceMapping").values()
     values = mapping["Properties"]
-    if not 0 < values.get("MaximumRetryAttempts", -1) <= 50:
+    if not 0 < values.get("MaximumRetryAttempts", -1) <= 200:
         yield "the mapping retries without end"
     if not 60 <= values.get("MaximumRecordAgeInSeconds", -1) <= 24 * 3600:
         yield "the mapping retries what is too old, or gives up too early"

@@ -43,23 +43,41 @@ def test_a_rate_is_a_limit_from_the_first_run_on() -> None:
 
 def test_what_users_took_in_the_last_run_says_how_many_fit() -> None:
     # 320 groups at once, 200 s, of which four fifths are used, 2.56 s a user.
-    assert planned(last=LastRun(user_ms=2_560, stopped=False)).users == 20_000
+    assert planned(last=LastRun(2_560, stopped=False, listed=10**6)).users == 20_000
+
+
+@pytest.mark.parametrize(
+    ("listed", "chunk_size"),
+    [
+        (100, 1_000),  # a tenant may grow overnight
+        (8_000, 1_000),
+        (8_001, 1_100),
+        (30_000, 3_800),
+        (40_000, 5_000),
+        (400_000, 5_000),
+    ],
+)
+def test_as_many_users_as_last_time_are_spread_over_all_lanes(listed: int, chunk_size: int) -> None:
+    last = LastRun(user_ms=4, stopped=False, listed=listed)
+
+    assert planned(last=last).chunk_size == chunk_size
+    assert planned(last=last).users == CHUNKS_PER_RUN * chunk_size
 
 
 def test_what_just_fits_is_spread_over_all_lanes() -> None:
-    assert planned(last=LastRun(user_ms=2_560, stopped=False)).chunk_size == 2_500
+    assert planned(last=LastRun(2_560, stopped=False, listed=10**6)).chunk_size == 2_500
 
 
 def test_users_that_are_fast_fit_however_many_they_are() -> None:
-    assert planned(last=LastRun(user_ms=4, stopped=False)) == planned()
+    assert planned(last=LastRun(4, stopped=False, listed=10**6)) == planned()
 
 
 def test_a_group_is_asked_however_slow_the_api_was() -> None:
-    assert planned(last=LastRun(user_ms=1e9, stopped=False)).users == 100
+    assert planned(last=LastRun(1e9, stopped=False, listed=10**6)).users == 100
 
 
 def test_an_api_that_failed_for_everyone_is_probed() -> None:
-    assert planned(last=LastRun(user_ms=None, stopped=True)).users == PROBE_USERS
+    assert planned(last=LastRun(None, stopped=True, listed=10**6)).users == PROBE_USERS
 
 
 @given(
@@ -74,7 +92,7 @@ def test_what_is_admitted_takes_no_longer_than_there_is_time(
 ) -> None:
     fits = planned(
         group_size,
-        LastRun(user_ms=user_ms, stopped=False),
+        LastRun(user_ms, stopped=False, listed=10**6),
         chunk_size=chunk_size,
         chunk_concurrency=chunks,
         group_concurrency=groups,

@@ -26,6 +26,9 @@ from batch_core.user_state import can_be_marked
 
 # Not all of the time is used: groups differ, and cold starts take theirs.
 _USED: Final = 0.8
+# Were chunks cut smaller for few users, a tenant that grows tenfold overnight would not fit into
+# `CHUNKS_PER_RUN` of them.
+_LEAST_CHUNK: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,29 @@ def plan(
     seconds
         What the groups have.
     """
-    most = min(settings.chunk_size, GROUPS_PER_CHUNK * group_size)
-    chunk_size = max(most // group_size, 1) * group_size
-    users = CHUNKS_PER_RUN * chunk_size
+    groups_at_once = settings.chunk_concurrency * settings.group_concurrency
+    largest = _whole_groups(min(settings.chunk_size, GROUPS_PER_CHUNK * group_size), group_size)
     if last is not None and last.stopped:
-        return Plan(min(users, PROBE_USERS), chunk_size)
+        return Plan(min(PROBE_USERS, CHUNKS_PER_RUN * largest), largest)
+    fits = CHUNKS_PER_RUN * largest
     if settings.api_requests_per_second:
-        users = min(users, int(settings.api_requests_per_second * seconds * _USED))
+        fits = min(fits, int(settings.api_requests_per_second * seconds * _USED))
     if last is not None and last.user_ms:
-        groups_at_once = settings.chunk_concurrency * settings.group_concurrency
-        users = min(users, int(groups_at_once * seconds * _USED * 1000 / last.user_ms))
-    users = max(users, group_size)
-    # A chunk has its own groups at once and no more: what just fits must use all of the lanes.
-    lane = ceil(users / settings.chunk_concurrency / group_size) * group_size
-    return Plan(users, min(chunk_size, lane))
+        fits = min(fits, int(groups_at_once * seconds * _USED * 1000 / last.user_ms))
+    fits = max(fits, group_size)
+    # A chunk has so many groups at once and no more: as many chunks as may run at once use all of
+    # the lanes, and chunks of one size leave none of them waiting.
+    expected = fits
+    if last is not None:
+        expected = min(fits, max(last.listed, settings.chunk_concurrency * _LEAST_CHUNK))
+    lane = ceil(expected / settings.chunk_concurrency / group_size) * group_size
+    chunk_size = min(lane, largest)
+    return Plan(min(fits, CHUNKS_PER_RUN * chunk_size), chunk_size)
+
+
+def _whole_groups(users: int, group_size: int) -> int:
+    """So many users at most, in whole groups; at least one group."""
+    return max(users // group_size, 1) * group_size
 
 
 @dataclass(slots=True)

@@ -21,7 +21,6 @@ from batch_core.outcomes import Tally
 from batch_core.ports import (
     Ending,
     HeldBack,
-    LastRun,
     Lease,
     Listing,
     PayloadStore,
@@ -144,7 +143,7 @@ class UserLister:
         settings = self.settings
         last = lease.last
         if last is not None and everyone:
-            last = LastRun(last.user_ms, stopped=False)
+            last = replace(last, stopped=False)
         seconds = RUN_SECONDS - FINISH_SECONDS - LISTING_SECONDS
         planned = plan(settings, group_size=run.group_size, last=last, seconds=seconds)
         admission = Admission(

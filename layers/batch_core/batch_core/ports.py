@@ -139,10 +139,13 @@ class LastRun:
         Milliseconds of a group's time that a user took on average; None if that is not known.
     stopped
         Whether the API failed for everyone.
+    listed
+        How many users it listed.
     """
 
     user_ms: float | None
     stopped: bool
+    listed: int
 
 
 @dataclass(frozen=True, slots=True)

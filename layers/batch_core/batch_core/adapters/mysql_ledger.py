@@ -191,13 +191,14 @@ def _sum(session: Session, run_id: str, condition: str, values: Sequence[int]) -
 
 def _last_run(session: Session) -> LastRun | None:
     row = session.row(
-        "SELECT api_ms / called, stopped > 0 FROM batch_run"
+        "SELECT api_ms / called, stopped > 0, listed FROM batch_run"
         " WHERE closed_at IS NOT NULL AND (called > 0 OR stopped > 0)"
         " ORDER BY opened_at DESC LIMIT 1"
     )
     if row is None:
         return None
-    return LastRun(user_ms=None if row[0] is None else float(row[0]), stopped=bool(row[1]))
+    user_ms, stopped, listed = row
+    return LastRun(None if user_ms is None else float(user_ms), bool(stopped), listed or 0)
 
 
 def _written_user(user_id: int | str | None) -> str | None:
