@@ -4,19 +4,28 @@ Why not only the local cloud: that one enforces no limit on state, names every P
 alike, and evaluates JSONata with a port. Here expressions run on the reference engine, errors carry
 the exception's class name, every payload is measured against the quotas, and an iteration's failure
 fails its Map, as documented for AWS.
+
+A test fails when one of its executions comes near a quota: a state of more than `MOST_STATE_BYTES`,
+or a modelled time of more than `RUN_SECONDS`. Time passes on a clock of the execution's own.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from batch_core.limits import STATE_BYTES_QUOTA
+from batch_core.limits import RUN_SECONDS, STATE_BYTES_QUOTA
 from tests.support.jsonata import Jsonata, QueryEvaluationError
+
+# Beyond this a payload is too near the quota, though AWS would still take it.
+MOST_STATE_BYTES: Final = 200_000
+# What a task takes when a test does not say.
+TASK_SECONDS: Final = 0.1
 
 DEFINITION = Path(__file__).parents[2] / "statemachine" / "batch.asl.json"
 FUNCTIONS = {
@@ -28,6 +37,9 @@ FUNCTIONS = {
 
 type Invoke = Callable[[str, Any], Any]
 """Calls a function by the name of its package with a payload."""
+
+type Duration = Callable[[str, Any], float]
+"""Says how many seconds a function takes for a payload, whether it fails or not."""
 
 _EXPRESSION = re.compile(r"^\{%(.*)%\}$", re.DOTALL)
 
@@ -41,9 +53,13 @@ class StatesError(Exception):
         self.cause = cause
 
 
+class LimitError(AssertionError):
+    """An execution came nearer to a quota than any may."""
+
+
 @dataclass
 class Execution:
-    """How an execution ended, and what it carried on the way."""
+    """How an execution ended, what it carried on the way, and how long it would have taken."""
 
     status: str = "RUNNING"
     output: Any = None
@@ -52,6 +68,7 @@ class Execution:
     visited: list[str] = field(default_factory=list)
     largest: dict[str, int] = field(default_factory=dict)
     concurrency: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
 
     @property
     def max_state_bytes(self) -> int:
@@ -77,19 +94,40 @@ def render(**substitutions: str | int) -> dict[str, Any]:
 
 
 class Machine:
-    """One state machine, ready to execute."""
+    """One state machine, ready to execute.
 
-    def __init__(self, definition: Mapping[str, Any], jsonata: Jsonata, invoke: Invoke) -> None:
+    Parameters
+    ----------
+    definition
+        As `render` gives it.
+    jsonata
+        Evaluates the expressions.
+    invoke
+        Calls the functions.
+    takes
+        How long they take.
+    """
+
+    def __init__(
+        self,
+        definition: Mapping[str, Any],
+        jsonata: Jsonata,
+        invoke: Invoke,
+        takes: Duration = lambda _function, _payload: TASK_SECONDS,
+    ) -> None:
         self._definition = definition
         self._jsonata = jsonata
         self._invoke = invoke
+        self._takes = takes
         self._execution = Execution()
+        self._now = 0.0
 
     def execute(
         self, given: Any, *, name: str = "test", started: str = "2026-01-31T10:20:03.123Z"
     ) -> Execution:
-        """Run to the end; never raises for what happens inside."""
+        """Run to the end; what happens inside is never raised, but for a `LimitError`."""
         self._execution = Execution()
+        self._now = 0.0
         context = {
             "Execution": {
                 "Id": f"arn:aws:states:ap-northeast-1:123456789012:express:Batch:{name}:0f0f",
@@ -105,6 +143,7 @@ class Machine:
         else:
             self._execution.status = "SUCCEEDED"
             self._execution.output = output
+        self._execution.seconds = self._now
         return self._execution
 
     def _run(self, machine: Mapping[str, Any], given: Any, context: Mapping[str, Any]) -> Any:
@@ -133,8 +172,9 @@ class Machine:
             try:
                 # What crosses to Lambda is JSON, not Python objects.
                 payload = json.loads(json.dumps(arguments["Payload"]))
+                self._work(state, self._takes(arguments["FunctionName"], payload))
                 answer = json.loads(json.dumps(self._invoke(arguments["FunctionName"], payload)))
-            except StatesError:
+            except (StatesError, LimitError):
                 raise
             except Exception as error:
                 cause = {"errorMessage": str(error), "errorType": type(error).__name__}
@@ -157,13 +197,19 @@ class Machine:
             if not isinstance(items, list):
                 raise QueryEvaluationError(f"Items of {name} is not an array: {items!r}")
             self._measure(f"{name} items", items)
-            self._execution.concurrency[name] = self._fill(state["MaxConcurrency"], states)
+            at_once = self._fill(state["MaxConcurrency"], states)
+            self._execution.concurrency[name] = at_once
+            # When each lane is free again: an item takes the first that is, as on AWS.
+            lanes = [self._now] * at_once
             results = []
             for index, value in enumerate(items):
                 inner = {**context, "Map": {"Item": {"Index": index, "Value": value}}}
                 selected = self._fill(state["ItemSelector"], {"input": given, "context": inner})
+                self._now = heappop(lanes)
                 results.append(self._run(state["ItemProcessor"], selected, inner))
+                heappush(lanes, self._now)
                 self._measure(f"{name} iteration", results[-1])
+            self._now = max(lanes)
             self._measure(f"{name} results", results)
             return self._fill(state["Output"], {**states, "result": results})
 
@@ -176,14 +222,16 @@ class Machine:
         context: Mapping[str, Any],
         attempt: Callable[[], Any],
     ) -> tuple[Any, str | None]:
-        left = [int(retrier.get("MaxAttempts", 3)) for retrier in state.get("Retry", [])]
+        retriers = state.get("Retry", [])
+        retries = [0] * len(retriers)
         while True:
             try:
                 return attempt(), state.get("Next")
             except StatesError as error:
-                retrier = _matching(state.get("Retry", []), error)
-                if retrier is not None and left[retrier] > 0:
-                    left[retrier] -= 1
+                retrier = _matching(retriers, error)
+                if retrier is not None and retries[retrier] < retriers[retrier]["MaxAttempts"]:
+                    self._pass_time(_longest_pause(retriers[retrier], retries[retrier]))
+                    retries[retrier] += 1
                     continue
                 catcher = _matching(state.get("Catch", []), error)
                 if catcher is None:
@@ -235,14 +283,39 @@ class Machine:
             return [self._fill(value, states) for value in template]
         return template
 
+    def _work(self, state: Mapping[str, Any], seconds: float) -> None:
+        limit = state["TimeoutSeconds"]
+        self._pass_time(min(seconds, limit))
+        if seconds > limit:
+            raise StatesError("States.Timeout", f"not done after {limit} seconds")
+
+    def _pass_time(self, seconds: float) -> None:
+        self._now += seconds
+        if self._now > RUN_SECONDS:
+            raise LimitError(f"still running after {self._now:.1f} s; {RUN_SECONDS} are allowed")
+
     def _measure(self, what: str, value: Any) -> None:
-        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+        size = state_bytes(value)
         if size > STATE_BYTES_QUOTA:
             raise StatesError("States.DataLimitExceeded", f"{what} holds {size} bytes")
+        if size > MOST_STATE_BYTES:
+            raise LimitError(f"{what} holds {size} bytes; {MOST_STATE_BYTES} are allowed")
         self._execution.largest[what] = max(size, self._execution.largest.get(what, 0))
 
 
-def _matching(rules: list[dict[str, Any]], error: StatesError) -> int | None:
+def state_bytes(value: Any) -> int:
+    """How many bytes a value takes in a state: UTF-8, as the quota counts."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _longest_pause(retrier: Mapping[str, Any], retries: int) -> float:
+    """The pause before the next attempt; with full jitter it may only be shorter."""
+    pause: float = retrier["IntervalSeconds"] * retrier.get("BackoffRate", 2.0) ** retries
+    longest: float = retrier.get("MaxDelaySeconds", pause)
+    return min(pause, longest)
+
+
+def _matching(rules: Sequence[Mapping[str, Any]], error: StatesError) -> int | None:
     for index, rule in enumerate(rules):
         names = rule["ErrorEquals"]
         # AWS documents that States.ALL does not match this one; it has to be named.

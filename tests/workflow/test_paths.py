@@ -22,7 +22,7 @@ from batch_core.limits import (
 )
 from batch_core.outcomes import Tally
 from batch_core.run import Run
-from tests.support.asl import Machine, StatesError, render
+from tests.support.asl import MOST_STATE_BYTES, Machine, StatesError, render
 from tests.support.jsonata import Jsonata
 
 HELD_BACK = {"backing_off": 0, "quarantined": 0, "carried_over": 0}
@@ -364,7 +364,7 @@ def test_the_worst_run_allowed_with_every_group_failing_stays_far_below_the_quot
     long = execute(jsonata, many_chunks)
 
     assert wide.largest["For Each Group iteration"] <= ITERATION_RESULT_BYTES
-    assert max(wide.max_state_bytes, long.max_state_bytes) < 200_000
+    assert max(wide.max_state_bytes, long.max_state_bytes) <= MOST_STATE_BYTES
 
 
 def fails(when: Callable[[Any], bool], error: Exception | None = None) -> Callable[[Any], None]:
