@@ -6,7 +6,12 @@ import pytest
 
 from batch_core import observability
 
-pytest_plugins = ["tests.support.jsonata", "tests.support.mariadb", "tests.support.terminal"]
+pytest_plugins = [
+    "tests.support.jsonata",
+    "tests.support.mariadb",
+    "tests.support.tenant",
+    "tests.support.terminal",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -55,11 +55,9 @@ def execution_environments(
         location: Any = {"LocationConstraint": REGION}
         boto3.client("s3").create_bucket(Bucket="payloads", CreateBucketConfiguration=location)
         boto3.client("kinesis").create_stream(StreamName="rows", ShardCount=1)
-        _forget()
+        fresh_environments()
         yield
-        if call_api.parts.cache_info().currsize:
-            call_api.parts()["api"].close()
-        _forget()
+        fresh_environments()
 
 
 def secret(name: str, text: str) -> str:
@@ -77,6 +75,9 @@ def on_the_stream() -> list[bytes]:
     return [record["Data"] for record in records]
 
 
-def _forget() -> None:
+def fresh_environments() -> None:
+    """Let every function's next invocation find an environment that was never used."""
+    if call_api.parts.cache_info().currsize:
+        call_api.parts()["api"].close()
     for kept in _KEPT:
         kept.cache_clear()

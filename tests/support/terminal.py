@@ -53,11 +53,16 @@ def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """Read the object that ``--json`` promises as the last line."""
-    assert done.returncode == 0, done.stderr + done.stdout
+def last_line(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Read the object that ``--json`` promises as the last line, however the run ended."""
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """Read the last line of a run that succeeded."""
+    assert done.returncode == 0, done.stderr + done.stdout
+    return last_line(done)
 
 
 @pytest.fixture(scope="session")

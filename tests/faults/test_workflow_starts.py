@@ -1,0 +1,319 @@
+"""Starts that come twice, too late, without their time, or while another run is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from batch_core.adapters.mysql import connect
+from batch_core.adapters.mysql_ledger import MySqlRunLedger
+from batch_core.adapters.mysql_users import MySqlUserSource
+from batch_core.list_users import UserLister
+from batchctl.local.cloud import LocalCloud
+from functions.list_users import app as list_users
+from sampleapi.admin import SampleApiAdmin
+from tests.faults.conftest import Lab
+from tests.support.activity_table import expected_rows, stored_rows
+from tests.support.asl import Execution
+from tests.support.tenant import PERIOD, Tenant, account, accounted
+from tests.support.terminal import Terminal, finished, last_line
+
+SLOT = "2026-01-31T10:20:00Z"
+DELIVERIES = 5
+
+
+@contextmanager
+def an_environment() -> Iterator[UserLister]:
+    """List Users in an environment of its own, with its own connection."""
+    lister = list_users.lister()
+    database = connect(lister.settings)
+    yield replace(lister, users=MySqlUserSource(database), ledger=MySqlRunLedger(database))
+    database.discard()
+
+
+def a_start(number: int, scheduled_time: str = SLOT) -> dict[str, Any]:
+    """What List Users is asked by one of several executions."""
+    return {
+        "scheduled_time": scheduled_time,
+        "started_at": "2026-01-31T10:20:03.123Z",
+        "execution": f"arn:aws:states:eu-west-1:123456789012:express:Batch:{number}",
+    }
+
+
+def in_the_middle(tenant: Tenant, act: Callable[[], Execution]) -> list[Execution]:
+    """Act once while the next run is about to call the API; gives what came of it."""
+    ended: list[Execution] = []
+
+    def once(_payload: Any) -> None:
+        del tenant.before["call_api"]
+        ended.append(act())
+
+    tenant.before["call_api"] = once
+    return ended
+
+
+@pytest.mark.fault(15)
+def test_of_starts_that_come_at_once_exactly_one_lists_the_users(lab: Lab, tenant: Tenant) -> None:
+    tenant.seed(120)
+    together = Barrier(DELIVERIES)
+
+    def deliver(number: int) -> Any:
+        with an_environment() as lister:
+            together.wait()
+            return lister(a_start(number))
+
+    list_users.lister()
+    with ThreadPoolExecutor(DELIVERIES) as pool:
+        answers = list(pool.map(deliver, range(DELIVERIES)))
+
+    decisions = sorted(answer["decision"] for answer in answers)
+    listed = sum(answer["listed"] for answer in answers)
+    assert decisions == ["duplicate"] * (DELIVERIES - 1) + ["process"]
+    assert tenant.sql("SELECT COUNT(*), MAX(fence), MAX(listed) FROM batch_run") == [(1, 1, 120)]
+    lab.report("one start, 5 times at once", times=DELIVERIES, users=120, accounted=listed)
+
+
+@pytest.mark.fault(15)
+def test_a_start_that_comes_again_in_the_middle_and_at_the_end_asks_nobody_twice(
+    lab: Lab, tenant: Tenant
+) -> None:
+    tenant.seed(120)
+    again = in_the_middle(tenant, lambda: tenant.start(scheduled_time=SLOT))
+
+    first = tenant.start(scheduled_time=SLOT)
+    again.append(tenant.start(scheduled_time=SLOT))
+
+    assert [ended.output["status"] for ended in again] == ["duplicate", "duplicate"]
+    assert first.output["outcomes"]["stored"] == 120
+    assert set(tenant.api.stats(per_user=True)["per_user"].values()) == {1}
+    lab.report(
+        "one start again, during the run and after it",
+        times=2,
+        users=120,
+        accounted=accounted(first),
+        lost=tenant.lost,
+    )
+
+
+@pytest.mark.fault(15)
+def test_three_commands_for_one_slot_on_the_local_cloud_are_one_run(
+    lab: Lab, cloud: LocalCloud, terminal: Terminal, api: SampleApiAdmin
+) -> None:
+    api.touch(*(account(user) for user in range(1, 151)))
+    words = ("--tenant", "acme", "--users", "150", "--scheduled-time", "2026-03-01T00:00:00Z")
+
+    commands = [terminal.start("run", *words, "--json") for _ in range(3)]
+    results = [last_line(finished(command)) for command in commands]
+
+    assert sorted(result["status"] for result in results) == [
+        "DUPLICATE", "DUPLICATE", "SUCCEEDED",
+    ]  # fmt: skip
+    assert set(api.stats(per_user=True)["per_user"].values()) == {1}
+    missing = expected_rows(cloud, "acme", 150).items() - stored_rows(cloud, "acme").items()
+    lab.report(
+        "batchctl run, 3 times at once",
+        times=2,
+        users=150,
+        accounted=sum(sum(result["outcomes"].values()) for result in results),
+        lost=len(missing),
+    )
+
+
+@pytest.mark.fault(16)
+def test_the_next_slot_is_skipped_while_a_run_is_at_work_and_taken_once_it_has_ended(
+    lab: Lab, tenant: Tenant
+) -> None:
+    tenant.seed(120)
+    overlapping = in_the_middle(tenant, tenant.run)
+
+    first = tenant.run()
+    second = tenant.run()
+
+    assert [ended.output["status"] for ended in overlapping] == ["skipped"]
+    assert first.output["outcomes"]["stored"] == 120
+    assert second.output["outcomes"]["unchanged"] == 120
+    assert tenant.api.stats()["requests"] == 240
+    lab.report(
+        "a slot that begins during the run before",
+        times=1,
+        users=240,
+        accounted=accounted(first, second),
+        lost=tenant.lost,
+    )
+
+
+@pytest.mark.fault(16)
+def test_a_run_that_died_with_the_lease_holds_up_the_next_until_that_expires(
+    lab: Lab, tenant: Tenant
+) -> None:
+    tenant.seed(120)
+    tenant.before["finish_run"] = killed
+    dead = tenant.run()
+    del tenant.before["finish_run"]
+    tenant.deliver()
+
+    barred = tenant.run()
+    expire(tenant)
+    healed = tenant.run()
+
+    assert (dead.status, dead.error) == ("FAILED", "KilledError")
+    assert barred.output["status"] == "skipped"
+    # What the dead run put on the stream was stored: it only could not say so.
+    assert healed.output["outcomes"]["unchanged"] == 120
+    lab.report(
+        "a run that dies without giving the lease back",
+        times=1,
+        users=120,
+        accounted=accounted(healed),
+        lost=tenant.lost,
+    )
+
+
+@pytest.mark.fault(16)
+def test_a_lease_that_breaks_in_the_middle_still_leaves_the_newest_rows(
+    lab: Lab, tenant: Tenant
+) -> None:
+    tenant.seed(120)
+    tenant.delivers = False
+    overtaken: list[Execution] = []
+
+    def overtake(_payload: Any) -> None:
+        # The first run has its answers, but no row of it is on the stream yet.
+        del tenant.after["call_api"]
+        expire(tenant)
+        tenant.api.touch(*(account(user) for user in range(1, 121)))
+        tenant.delivers = True
+        overtaken.append(tenant.run())
+
+    tenant.after["call_api"] = overtake
+    older = tenant.run()
+    (newer,) = overtaken
+
+    assert (older.status, newer.status) == ("SUCCEEDED", "SUCCEEDED")
+    assert set(tenant.versions.values()) == {version_of(tenant, newer)}
+    assert version_of(tenant, newer) > version_of(tenant, older)
+    lab.report(
+        "a lease that ends in the middle; the next run overtakes",
+        times=1,
+        users=240,
+        accounted=accounted(older, newer),
+        lost=tenant.lost,
+    )
+
+
+@pytest.mark.fault(17)
+def test_a_start_that_is_delivered_too_late_is_dropped_and_the_next_one_serves_everybody(
+    lab: Lab, tenant: Tenant
+) -> None:
+    tenant.seed(60)
+
+    for periods_late in (1, 3, 12):
+        late = tenant.started - periods_late * PERIOD - timedelta(seconds=1)
+        dropped = tenant.start(scheduled_time=late.isoformat(), max_age_minutes=5)
+        assert (dropped.status, dropped.output["status"]) == ("SUCCEEDED", "late")
+        assert dropped.visited == ["List Users", "Any Users?", "Run Skipped"]
+    assert tenant.sql("SELECT COUNT(*) FROM batch_run") == [(0,)]
+    assert tenant.api.stats()["requests"] == 0
+
+    served = tenant.run(max_age_minutes=5)
+    lab.report(
+        "starts 1, 3 and 12 periods late",
+        times=3,
+        users=60,
+        accounted=accounted(served),
+        lost=tenant.lost,
+    )
+
+
+@pytest.mark.fault(17)
+def test_a_start_that_is_just_not_too_late_is_processed(lab: Lab, tenant: Tenant) -> None:
+    tenant.seed(60)
+    late = tenant.started - PERIOD
+
+    served = tenant.start(scheduled_time=late.isoformat(), max_age_minutes=5)
+
+    assert served.output["outcomes"]["stored"] == 60
+    lab.report("a start exactly one period late", times=1, users=60, accounted=accounted(served))
+
+
+@pytest.mark.fault(18)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"scheduled_time": "<aws.scheduler.scheduled-time>"},
+        {"scheduled_time": ""},
+        {},
+    ],
+    ids=["literal", "empty", "missing"],
+)
+def test_a_start_without_its_time_stands_for_the_period_in_which_it_began(
+    lab: Lab, tenant: Tenant, given: dict[str, Any]
+) -> None:
+    tenant.seed(60)
+    tenant.started = (tenant.started + timedelta(hours=1)).replace(minute=42, second=17)
+
+    first = tenant.start(**given)
+    tenant.started += timedelta(minutes=2)
+    again = tenant.start(**given)
+    tenant.started += timedelta(minutes=1)
+    following = tenant.start(**given)
+
+    assert first.output["run_id"].endswith("4000Z")
+    assert again.output["status"] == "duplicate"
+    assert following.output["run_id"].endswith("4500Z")
+    lab.report(
+        "the literal attribute, empty text, nothing",
+        times=3,
+        users=120,
+        accounted=accounted(first, following),
+        lost=tenant.lost,
+    )
+
+
+@pytest.mark.fault(18)
+def test_a_time_that_is_none_fails_the_run_which_says_so_and_bars_nobody(
+    lab: Lab, tenant: Tenant
+) -> None:
+    tenant.seed(60)
+    times = ["soon", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", 1769854800, ["2026-01-31"]]
+
+    for scheduled_time in times:
+        refused = tenant.start(scheduled_time=scheduled_time)
+        assert (refused.status, refused.error) == ("FAILED", "ConfigurationError")
+        assert "scheduled_time is" in refused.cause
+        assert "give an ISO-8601 time" in refused.cause
+
+    served = tenant.run()
+    lab.report(
+        "times that are none",
+        times=len(times),
+        users=60,
+        accounted=accounted(served),
+        lost=tenant.lost,
+    )
+
+
+def killed(_payload: Any) -> None:
+    class KilledError(Exception): ...
+
+    raise KilledError
+
+
+def expire(tenant: Tenant) -> None:
+    """Let the lease end now."""
+    tenant.sql("UPDATE batch_lease SET expires_at = UTC_TIMESTAMP(3) - INTERVAL 1 SECOND")
+
+
+def version_of(tenant: Tenant, execution: Execution) -> int:
+    """The version of the rows of a run."""
+    ((version,),) = tenant.sql(
+        f"SELECT version FROM batch_run WHERE run_id = '{execution.output['run_id']}'"
+    )
+    return int(version)
