@@ -101,6 +101,10 @@ class Tenant:
             self._monkeypatch.setenv(name, value)
         fresh_environments()
 
+    def variable(self, name: str) -> str:
+        """What the functions' environments hold now."""
+        return os.environ[name]
+
     def seed(self, users: int, *, first: int = 1) -> None:
         """Let users `first` to `users` exist."""
         values = ",".join(f"({n}, '{account(n)}')" for n in range(first, users + 1))
@@ -111,6 +115,11 @@ class Tenant:
         with self._schema.connect() as connection, connection.cursor() as cursor:
             cursor.execute(text)
             return list(cursor.fetchall())
+
+    @property
+    def version(self) -> int:
+        """The version of the last slot's rows."""
+        return (self.started - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
     @property
     def versions(self) -> dict[int, int]:
