@@ -5,10 +5,10 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults bench check docs lock build up down clean
+.PHONY: help setup demo test faults mutations bench check docs lock build up down clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: ## install what is missing: MariaDB, the Python environments, the project
 	@$(PYTHON3) scripts/setup.py
@@ -21,6 +21,9 @@ test: setup ## run the whole test suite
 
 faults: setup ## try every fault and print what became of the users
 	@$(BIN)/python -m pytest -p tests.support.fault_table tests/faults
+
+mutations: setup ## break the implementation in many ways and print which test notices
+	@$(BIN)/python -m pytest -p tests.support.mutation_table tests/mutations
 
 bench: setup ## measure the batch against other ways to do the same work; BENCH=--sweep tunes it
 	@$(BIN)/batchctl bench $(BENCH)

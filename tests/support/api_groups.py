@@ -83,6 +83,7 @@ class Result:
     rows: dict[Any, Any]  # the value stored, by user
     errors: Counter[str]  # users by what went wrong for them
     late: int
+    marked: set[Any]  # those whom the next runs remember as failing
 
     @property
     def accounted(self) -> int:
@@ -131,7 +132,8 @@ class Environment:
             tally = process_users({**event, **called}, stream=stream, **common)
         records = [decode(data) for _, data in stream.records]
         rows = {row[0]: row[1] for record in records for row in record.rows}
-        return Result(Tally.from_json(tally), rows, errors, called["late"])
+        marked = {mark.user_id for record in records for mark in record.marks if mark.failures}
+        return Result(Tally.from_json(tally), rows, errors, called["late"], marked)
 
 
 class _Heard(logging.Handler):

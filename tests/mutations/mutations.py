@@ -1,0 +1,533 @@
+"""Ways to break the implementation, each with the fewest tests that must notice.
+
+A mutation is caught by a test of the fault it concerns, where there is one that is fast: its
+verdict in the table of faults is then flipped. Mutations that only show by chance, as rows that
+are not sorted do in deadlocks, are no mutations here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+CORE: Final = "layers/batch_core/batch_core"
+ADAPTERS: Final = f"{CORE}/adapters"
+LABORATORIES: Final = "tests/faults/"
+
+ANSWERS: Final = "tests/faults/test_api_answers.py"
+OUTAGE: Final = "tests/faults/test_api_outage.py"
+REACH: Final = "tests/faults/test_api_reach.py"
+LOCKS: Final = "tests/faults/test_database_locks.py"
+DATABASE_OUTAGES: Final = "tests/faults/test_database_outages.py"
+SCHEMA: Final = "tests/faults/test_database_schema.py"
+PAYLOADS: Final = "tests/faults/test_payloads.py"
+ORDER: Final = "tests/faults/test_stream_order.py"
+STREAM_OUTAGES: Final = "tests/faults/test_stream_outages.py"
+POISON: Final = "tests/faults/test_stream_poison.py"
+PRODUCER: Final = "tests/faults/test_stream_producer.py"
+HOSTILE_API: Final = "tests/contract/test_api_client_hostile.py"
+ROW_STORE: Final = "tests/contract/test_row_store.py"
+RUN_LEDGER: Final = "tests/contract/test_run_ledger.py"
+CALL_API: Final = "tests/unit/test_call_api.py"
+FINISH_RUN: Final = "tests/unit/test_finish_run.py"
+LIST_USERS: Final = "tests/unit/test_list_users.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One edit of one file.
+
+    Parameters
+    ----------
+    name
+        What is wrong afterwards.
+    faults
+        The faults of the table that it concerns.
+    file
+        What is edited, from the root of the checkout.
+    old, new
+        Text that stands there once, and what takes its place.
+    caught_by
+        The tests that must fail, all of them.
+    """
+
+    name: str
+    faults: tuple[int, ...]
+    file: str
+    old: str
+    new: str
+    caught_by: tuple[str, ...]
+
+    @property
+    def verdicts(self) -> set[int]:
+        """The faults whose verdict must flip: none if a test outside the laboratories catches."""
+        return set(self.faults) if self.caught_by[0].startswith(LABORATORIES) else set()
+
+
+API_MUTATIONS: Final = (
+    Mutation(
+        "Retry-After is not obeyed",
+        (1,),
+        f"{CORE}/retry.py",
+        "    pause = setback.retry_after\n",
+        "    pause = None\n",
+        (
+            (
+                f"{OUTAGE}::test_a_retry_after_is_obeyed_where_it_fits_and_left_to_the_next_run"
+                "_where_not"
+            ),
+        ),
+    ),
+    Mutation(
+        "the retries of a group have no budget",
+        (2,),
+        f"{CORE}/retry.py",
+        "        if self._retries < 1:\n            return False\n",
+        "",
+        (f"{OUTAGE}::test_a_storm_is_not_multiplied_by_retries[503]",),
+    ),
+    Mutation(
+        "the breaker never opens",
+        (2, 3, 5),
+        f"{CORE}/breaker.py",
+        "        if self._is_enough():\n            self._open(result)\n            return True\n",
+        "",
+        (
+            f"{OUTAGE}::test_behind_a_storm_the_rest_of_the_run_asks_nothing[503]",
+            f"{OUTAGE}::test_an_api_that_fails_for_nearly_everyone_is_an_outage_too",
+            f"{OUTAGE}::test_a_revoked_key_stops_the_run_and_rejects_nobody[401]",
+        ),
+    ),
+    Mutation(
+        "users are marked as failing while the API fails for everyone",
+        (3,),
+        f"{CORE}/breaker.py",
+        "    return not (breaker_opened and failure.outcome is Outcome.RETRY_LATER)\n",
+        "    return True\n",
+        (
+            (
+                f"{OUTAGE}::test_behind_an_outage_the_rest_of_the_run_asks_nothing_and_the_next_run"
+                "_asks_again"
+            ),
+        ),
+    ),
+    Mutation(
+        "4xx is tried again",
+        (4,),
+        f"{CORE}/api_rules.py",
+        "    return Failure(Outcome.REJECTED, error)\n",
+        "    return Setback(error)\n",
+        (f"{ANSWERS}::test_what_the_api_denies_one_user_is_that_users_alone",),
+    ),
+    Mutation(
+        "a revoked key rejects whoever was asked about",
+        (5,),
+        f"{CORE}/breaker.py",
+        "            return Failure(Outcome.RETRY_LATER, self.error)\n",
+        "            return answer\n",
+        (f"{OUTAGE}::test_a_revoked_key_stops_the_run_and_rejects_nobody[403]",),
+    ),
+    Mutation(
+        "bodies have no limit on the wire",
+        (8,),
+        f"{ADAPTERS}/http.py",
+        "from batch_core.limits import API_BODY_BYTES\n",
+        "API_BODY_BYTES = 2**40\n",
+        (f"{HOSTILE_API}::test_the_limit_of_a_body_is_exact[1-False]",),
+    ),
+    Mutation(
+        "gzip is inflated without a limit",
+        (8,),
+        f"{CORE}/api_rules.py",
+        "decompress(body, limit=API_BODY_BYTES, gzip=True)",
+        "decompress(body, limit=2**40, gzip=True)",
+        (f"{ANSWERS}::test_no_body_is_so_long_that_the_group_suffers",),
+    ),
+    Mutation(
+        "certificates are not verified",
+        (11,),
+        f"{ADAPTERS}/http.py",
+        "ssl=self._tls",
+        "ssl=False",
+        (
+            f"{REACH}::test_nobody_is_asked_about_at_a_server_that_cannot_be_trusted[self-signed]",
+            (
+                f"{REACH}::test_nobody_is_asked_about_at_a_server_that_cannot_be_trusted"
+                "[for another host]"
+            ),
+        ),
+    ),
+    Mutation(
+        "redirects are followed",
+        (12,),
+        f"{ADAPTERS}/http.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+        (f"{REACH}::test_redirects_lead_nowhere",),
+    ),
+    Mutation(
+        "private addresses are allowed to everyone",
+        (12,),
+        f"{ADAPTERS}/http_addresses.py",
+        "    return plain.is_global or allow_private\n",
+        "    return True\n",
+        (f"{REACH}::test_a_name_that_also_leads_inside_is_connected_to_outside_only[10.0.0.1]",),
+    ),
+    Mutation(
+        "a path may climb out of the base URL",
+        (12,),
+        f"{CORE}/api_rules.py",
+        '    return not {".", ".."}.intersection(decoded.split("/"))\n',
+        "    return True\n",
+        (f"{REACH}::test_ids_that_a_job_forgets_to_quote_are_refused",),
+    ),
+    Mutation(
+        "a 304 that nobody asked for is a success",
+        (13,),
+        f"{CORE}/api_rules.py",
+        "    if status == 304 and call.conditional:\n",
+        "    if status == 304:\n",
+        (f"{ANSWERS}::test_a_304_that_nobody_asked_for_changes_nothing_and_is_no_success",),
+    ),
+    Mutation(
+        "the end of the run does not end the calls of a group",
+        (14,),
+        f"{CORE}/call_api.py",
+        "    seconds = min(seconds - MARGIN_SECONDS, run.ends_at - now())\n",
+        "    seconds -= MARGIN_SECONDS\n",
+        (
+            (
+                f"{CALL_API}::test_the_api_gets_what_is_left_of_the_invocation_and_of_the_run"
+                "[300-60-60]"
+            ),
+            f"{CALL_API}::test_without_time_nothing_is_read_or_asked_and_nobody_is_lost[30-0]",
+        ),
+    ),
+)
+
+RUN_MUTATIONS: Final = (
+    Mutation(
+        "a start that is delivered again is processed again",
+        (15,),
+        f"{ADAPTERS}/mysql_ledger.py",
+        "            if known is not None and known[0] != owner:\n",
+        "            if False:\n",
+        (
+            f"{RUN_LEDGER}::test_another_execution_of_the_same_slot_is_a_duplicate[mysql]",
+            f"{RUN_LEDGER}::test_a_slot_that_was_opened_is_a_duplicate_for_ever[mysql]",
+        ),
+    ),
+    Mutation(
+        "a run does not give its lease back",
+        (16,),
+        f"{ADAPTERS}/mysql_ledger.py",
+        '" l.expires_at = UTC_TIMESTAMP(3),"',
+        '" l.expires_at = l.expires_at,"',
+        (f"{RUN_LEDGER}::test_a_skipped_slot_may_be_taken_once_the_other_has_ended[mysql]",),
+    ),
+    Mutation(
+        "a start is processed however late",
+        (17,),
+        f"{CORE}/list_users.py",
+        "patience is not None and started",
+        "False and started",
+        (f"{LIST_USERS}::test_a_start_delivered_too_late_is_left_to_a_later_run",),
+    ),
+    Mutation(
+        "the next run does not begin with those who were carried over",
+        (20,),
+        f"{CORE}/admission.py",
+        "            self.next_user = user_id\n",
+        "            self.next_user = None\n",
+        (f"{LIST_USERS}::test_every_user_has_a_turn_however_few_fit_into_a_run",),
+    ),
+    Mutation(
+        "a user who fails is asked every time",
+        (21,),
+        f"{CORE}/list_users.py",
+        "back_off=None if everyone else back_off_of(settings)",
+        "back_off=None",
+        (f"{LIST_USERS}::test_a_user_who_failed_is_asked_less_and_less_often",),
+    ),
+    Mutation(
+        "a user who is gone is taken for stored",
+        (29,),
+        f"{ADAPTERS}/mysql_rows.py",
+        "            for line, error in isolate(same[part], act):\n",
+        "            for line, error in isolate(same[part], act):\n"
+        "                if isinstance(error, GoneError):\n"
+        "                    continue\n",
+        (f"{ROW_STORE}::test_a_deleted_user_is_never_resurrected[mysql]",),
+    ),
+    Mutation(
+        "a group that fails is not caught",
+        (40,),
+        "statemachine/batch.asl.json",
+        '"States.ALL"\n'
+        "                      ],\n"
+        '                      "Output": {\n'
+        '                        "run": "{% $states.input.run %}",\n'
+        '                        "chunk": "{% $states.input.chunk %}",\n'
+        '                        "group": "{% $states.input.group %}",\n'
+        '                        "state": "Call API"',
+        '"States.Timeout"\n'
+        "                      ],\n"
+        '                      "Output": {\n'
+        '                        "run": "{% $states.input.run %}",\n'
+        '                        "chunk": "{% $states.input.chunk %}",\n'
+        '                        "group": "{% $states.input.group %}",\n'
+        '                        "state": "Call API"',
+        (
+            (
+                f"{PAYLOADS}::test_the_users_of_an_object_that_is_gone_are_left_for_the_next_run"
+                "[a chunk deleted]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a claim's content is not compared with its sha256",
+        (41,),
+        f"{CORE}/claims.py",
+        "    if sha256(plain).hexdigest() != digest:\n",
+        "    if not digest:\n",
+        (
+            (
+                f"{PAYLOADS}::test_an_object_that_is_not_the_one_meant_is_never_used"
+                "[a claim overwritten by valid answers]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a chunk is read whatever its ETag",
+        (41,),
+        f"{ADAPTERS}/s3.py",
+        "        if etag is not None:\n",
+        "        if etag is None:\n",
+        (
+            (
+                f"{PAYLOADS}::test_an_object_that_is_not_the_one_meant_is_never_used"
+                "[a chunk overwritten by other users]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a run ends before its rows have arrived",
+        (43,),
+        f"{CORE}/finish_run.py",
+        "            if written.rows >= queued or left <= 0:\n",
+        "            if written or left <= 0:\n",
+        (
+            (
+                f"{FINISH_RUN}::test_rows_that_are_still_on_the_stream_are_waited_for_with_growing"
+                "_pauses"
+            ),
+        ),
+    ),
+    Mutation(
+        "a run whose rows never arrive ends completed",
+        (43,),
+        f"{CORE}/finish_run.py",
+        '        status = "failed" if reason else "completed"\n',
+        '        status = "completed"\n',
+        (f"{FINISH_RUN}::test_rows_that_never_arrive_fail_the_run_and_silent_groups_are_named",),
+    ),
+)
+
+STREAM_MUTATIONS: Final = (
+    Mutation(
+        "records that PutRecords refused are not put again",
+        (31,),
+        f"{ADAPTERS}/kinesis.py",
+        "            batch = left\n",
+        "            batch = []\n",
+        (f"{PRODUCER}::test_what_is_refused_to_the_end_is_an_error_that_counts_it",),
+    ),
+    Mutation(
+        "the version is assigned first",
+        (33,),
+        f"{CORE}/upsert.py",
+        "[*names[1:], version]]",
+        "[version, *names[1:]]]",
+        (f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing",),
+    ),
+    Mutation(
+        "an older row replaces a newer one",
+        (33, 38),
+        f"{CORE}/upsert.py",
+        'f"{name}=IF({newer},VALUES({name}),{name})"',
+        'f"{name}=VALUES({name})"',
+        (
+            f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing",
+            f"{ORDER}::test_a_slow_lane_may_store_an_older_run_last_and_the_newer_rows_stay",
+        ),
+    ),
+    Mutation(
+        "a record that is delivered again counts again",
+        (33,),
+        f"{CORE}/upsert.py",
+        '[f"{name}=VALUES({name})" for name in names]',
+        '[f"{name}={name}+VALUES({name})" for name in names]',
+        (f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing",),
+    ),
+    Mutation(
+        "a row that is refused counts as often as it comes",
+        (34,),
+        f"{ADAPTERS}/mysql_rows.py",
+        "list({(_name(record), record.replayed): record for record in records}.values())",
+        "list(records)",
+        (f"{POISON}::test_a_poison_row_that_arrives_twice_counts_once",),
+    ),
+    Mutation(
+        "records of another tenant are stored",
+        (34,),
+        f"{CORE}/write_rows.py",
+        "        if record.tenant != self.tenant:\n",
+        "        if not record.tenant:\n",
+        (
+            (
+                f"{POISON}::test_a_poison_record_is_put_aside_and_the_records_around_it_are_stored"
+                "[a record of another tenant]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a batch is acknowledged though the database did not take it",
+        (35, 36),
+        f"{CORE}/write_rows.py",
+        "            rejected = self.rows.write(self.table, batch)\n",
+        "            try:\n"
+        "                rejected = self.rows.write(self.table, batch)\n"
+        "            except Exception:\n"
+        "                continue\n",
+        (
+            (
+                f"{STREAM_OUTAGES}::test_a_batch_waits_for_the_database_and_nothing_of_it_is_put_aside"
+                "[the database cannot be connected to]"
+            ),
+            (
+                f"{POISON}::test_write_rows_never_answers_what_the_mapping_takes_for_success_when"
+                "_nothing_is_stored"
+            ),
+        ),
+    ),
+    Mutation(
+        "replayed records are entered in the account of their run",
+        (37,),
+        f"{ADAPTERS}/mysql_rows.py",
+        "sorted((record for record in records if not record.replayed), key=_name)",
+        "sorted(records, key=_name)",
+        (
+            (
+                f"{ROW_STORE}::test_the_rows_of_a_replayed_record_are_stored_and_its_runs_account_stays_closed"
+                "[mysql]"
+            ),
+        ),
+    ),
+)
+
+DATABASE_MUTATIONS: Final = (
+    Mutation(
+        "the ledger's line is written in a transaction of its own",
+        (46,),
+        f"{ADAPTERS}/mysql_rows.py",
+        "            _enter(session, unique, rejected)\n"
+        "            return rejected\n"
+        "\n"
+        "        return self._database.transact(work)\n",
+        "            return rejected\n"
+        "\n"
+        "        rejected = self._database.transact(work)\n"
+        "        self._database.transact(lambda session: _enter(session, unique, rejected))\n"
+        "        return rejected\n",
+        (
+            (
+                f"{DATABASE_OUTAGES}::test_whether_or_not_a_lost_commit_happened_the_state_after_a_retry_is_the_same"
+                "[after-40]"
+            ),
+        ),
+    ),
+    Mutation(
+        "the victim of a deadlock gives up",
+        (47,),
+        f"{ADAPTERS}/mysql_connection.py",
+        "                    if locked == LOCK_ATTEMPTS:\n",
+        "                    if locked:\n",
+        (f"{LOCKS}::test_the_victim_of_a_deadlock_writes_all_of_its_batch_again",),
+    ),
+    Mutation(
+        "the database has no patience with a failover",
+        (49, 50),
+        f"{ADAPTERS}/mysql_connection.py",
+        "        deadline = self._clock() + self._patience_seconds\n",
+        "        deadline = self._clock()\n",
+        (
+            (
+                f"{DATABASE_OUTAGES}::test_a_server_that_a_failover_made_read_only_is_left_for_the_one_that"
+                "_writes"
+            ),
+            f"{DATABASE_OUTAGES}::test_a_server_without_a_free_connection_is_waited_for",
+        ),
+    ),
+    Mutation(
+        "a connection to a server that became read-only is kept",
+        (49,),
+        f"{ADAPTERS}/mysql_connection.py",
+        "            else:\n                self.discard()\n            raise\n",
+        "            else:\n                self._roll_back()\n            raise\n",
+        (
+            (
+                f"{DATABASE_OUTAGES}::test_a_server_that_a_failover_made_read_only_is_left_for_the_one_that"
+                "_writes"
+            ),
+        ),
+    ),
+    Mutation(
+        "statements grow with the batch",
+        (52,),
+        f"{CORE}/upsert.py",
+        "            if used > room and end > start:\n",
+        "            if used > 1_000 * room and end > start:\n",
+        (f"{SCHEMA}::test_statements_fit_into_small_packets",),
+    ),
+    Mutation(
+        "a rotated password is not asked for again",
+        (54,),
+        f"{ADAPTERS}/mysql_connection.py",
+        "self._open(fresh=True)",
+        "self._open(fresh=False)",
+        (
+            (
+                f"{DATABASE_OUTAGES}::test_a_password_rotated_between_batches_is_asked_for_when_it_is"
+                "_needed"
+            ),
+        ),
+    ),
+    Mutation(
+        "good rows are put aside when the tables do not fit",
+        (56,),
+        f"{CORE}/upsert.py",
+        "    except (DataError, GoneError) as error:\n",
+        "    except DatabaseError as error:\n",
+        (
+            (
+                f"{SCHEMA}::test_tables_that_do_not_fit_fail_the_batch_and_put_no_good_row_aside"
+                "[RENAME TO noted-1146-]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a second unique key is accepted",
+        (59,),
+        f"{CORE}/migrate.py",
+        "    if facts.unique_keys != ((table.key,),):\n",
+        "    if not facts.unique_keys:\n",
+        (f"{SCHEMA}::test_a_second_unique_key_is_refused_at_migration",),
+    ),
+)
+
+MUTATIONS: Final = (
+    *API_MUTATIONS,
+    *RUN_MUTATIONS,
+    *STREAM_MUTATIONS,
+    *DATABASE_MUTATIONS,
+)

@@ -1,0 +1,108 @@
+"""The verdicts of the suite mean something: a broken implementation flips them.
+
+Each test breaks a copy of the checkout in one place and lets the tests named for it fail.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import pytest
+
+from tests.mutations.forks import Forks
+from tests.mutations.mutations import MUTATIONS, Mutation
+from tests.support.checkout import ROOT
+from tests.support.mutation_table import PROPERTY
+
+PARTS: Final = ("batchctl", "functions", "layers", "sampleapi", "statemachine", "tests")
+_FLIPPED: Final = re.compile(r"^ *(\d+) .* FAILED *$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as forks:
+        yield forks
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """Copy what the tests need; the bytecode too, which saves compiling all of it each time."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in ("pyproject.toml", "template.yaml"):
+            shutil.copy2(ROOT / file, folder)
+        for part in PARTS:
+            shutil.copytree(ROOT / part, folder / part)
+        yield folder
+
+
+def mutate(checkout: Path, mutation: Mutation) -> None:
+    file = checkout / mutation.file
+    text = file.read_text()
+    assert text.count(mutation.old) == 1, f"{mutation.file} has changed: adapt the mutation"
+    file.write_text(text.replace(mutation.old, mutation.new))
+
+
+def flipped(printed: str) -> set[int]:
+    """The faults whose verdict is FAILED in the table."""
+    return {int(number) for number in _FLIPPED.findall(printed)}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_broken_implementation_is_caught(
+    mutation: Mutation,
+    checkout: Path,
+    forks: Forks,
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property(PROPERTY, mutation)
+    mutate(checkout, mutation)
+
+    code, printed = forks.pytest(checkout, *mutation.caught_by)
+
+    # Not one of the codes for tests that could not be found or run.
+    assert code == pytest.ExitCode.TESTS_FAILED, printed
+    for test in mutation.caught_by:
+        assert f"\nFAILED {test}" in printed, f"{test} did not notice:\n{printed}"
+    assert flipped(printed) == mutation.verdicts, printed
+
+
+def test_without_a_mutation_the_same_tests_pass(checkout: Path, forks: Forks) -> None:
+    tests = dict.fromkeys(test for mutation in MUTATIONS for test in mutation.caught_by)
+
+    code, printed = forks.pytest(checkout, *tests)
+
+    # The table fails a session that leaves faults untried; that there are some is no surprise here.
+    assert flipped(printed) == set(), printed
+    assert "\nFAILED " not in printed, printed
+    assert f"\n{len(tests)} passed in " in printed, (code, printed)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "layers/batch_core/batch_core/write_rows.py",
+        "layers/job/job.py",
+        "functions/write_rows/app.py",
+        "tests/support/stream_lab.py",
+    ],
+)
+def test_the_code_that_is_tested_is_that_of_the_copy(
+    file: str, checkout: Path, forks: Forks
+) -> None:
+    with (checkout / file).open("a") as module:
+        module.write("raise ImportError(f'this is {__file__}')\n")
+
+    code, printed = forks.pytest(checkout, "tests/faults/test_stream_poison.py")
+
+    assert code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+    assert f"ImportError: this is {checkout / file}" in printed
+
+
+def test_every_mutation_has_a_name_of_its_own() -> None:
+    assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)
