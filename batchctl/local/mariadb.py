@@ -236,9 +236,9 @@ class MariaDb:
             "--skip-name-resolve",
             *_run_as(),
         ]
-        made = subprocess.run(
-            command, env=_server_environment(), capture_output=True, text=True, check=False
-        )
+        # Two that are made at the same time would take the same names in a folder that they share.
+        environment = {**_server_environment(), "TMPDIR": str(self.folder)}
+        made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             raise BatchctlError(
                 f"mariadb-install-db could not create {building} (exit status {made.returncode}): "

@@ -16,7 +16,7 @@ from tests.support.clock import Clock
 from tests.support.deliveries import Deliveries, writer
 from tests.support.fault_table import PROPERTY, TITLES, Injection
 from tests.support.functions import CONTEXT, execution_environments, secret
-from tests.support.mariadb import MariaDbServer, Schema
+from tests.support.mariadb import MariaDbServer, Schema, server_folder
 from tests.support.stream_lab import StreamLab, environment, prepare
 from tests.support.tcp_proxy import MySqlProxy
 from tests.support.world import TABLE
@@ -69,7 +69,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDbServer]:
     """Serve a MariaDB that the tests of one file may kill and set as they like."""
-    server = MariaDbServer(tmp_path_factory.mktemp("own"))
+    server = MariaDbServer(server_folder(tmp_path_factory, "own"))
     with server:
         yield server
 

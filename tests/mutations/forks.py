@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -27,16 +28,26 @@ SLOW: Final = (
     "samtranslator.translator.translator",
 )
 # A mutation may make a test wait for ever.
-SECONDS: Final = 60
+SECONDS: Final = 300
 
 
 class Forks:
-    """The process that forks, as those see it who want pytest to be run."""
+    """The process that forks, as those see it who want pytest to be run.
+
+    Parameters
+    ----------
+    variables
+        What is added to the environment.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             # Safe path: the folder of this file is no place to import from.
             [sys.executable, "-P", __file__],
+            env={**os.environ, **self._variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -5,10 +5,12 @@ Register it from a conftest with `pytest_plugins = ["tests.support.mariadb"]`.
 
 from __future__ import annotations
 
+import os
 import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -17,9 +19,10 @@ from batchctl.local.mariadb import MariaDb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from batchctl.local.mariadb import Connection
+
+FOLDER_VARIABLE: Final = "TEST_MARIADB_FOLDER"
 
 
 @dataclass(frozen=True)
@@ -110,10 +113,16 @@ class MariaDbServer(MariaDb):
             cursor.execute("DROP USER %s@'%%'", (schema.user,))
 
 
+def server_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """Give a new folder, or one that sessions after another share and only the first must fill."""
+    kept = os.environ.get(FOLDER_VARIABLE)
+    return Path(kept) / name if kept else tmp_path_factory.mktemp(name)
+
+
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDbServer]:
     """Serve a MariaDB of this test session's own; start takes about a second."""
-    server = MariaDbServer(tmp_path_factory.mktemp("mariadb"))
+    server = MariaDbServer(server_folder(tmp_path_factory, "mariadb"))
     with server:
         yield server
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tests.mutations.mutations import Mutation
@@ -40,7 +41,7 @@ class MutationTable:
             table.add_row(
                 mutation.name,
                 ", ".join(map(str, mutation.faults)),
-                "\n".join(test.partition("::")[2] for test in mutation.caught_by),
+                escape("\n".join(test.partition("::")[2] for test in mutation.caught_by)),
                 "[green]caught" if caught else "[red]NOT CAUGHT",
             )
         Console(width=170).print(table)
