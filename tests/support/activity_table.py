@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +13,17 @@ from sampleapi.admin import SampleApiAdmin
 
 
 def expected_rows(cloud: LocalCloud, tenant: str, users: int) -> dict[str, dict[str, Any]]:
-    """The rows that follow from what the API serves now, by account."""
+    """The rows of users 1 to `users` that follow from what the API serves now, by account."""
+    return expected_rows_of(cloud, tenant, range(1, users + 1))
+
+
+def expected_rows_of(
+    cloud: LocalCloud, tenant: str, numbers: Iterable[int]
+) -> dict[str, dict[str, Any]]:
+    """The rows of these users that follow from what the API serves now, by account."""
     revisions = SampleApiAdmin(cloud.sample_api_url, tenant).revisions()
     rows = {}
-    for number in range(1, users + 1):
+    for number in numbers:
         account = f"u-{number:06d}"
         revision = revisions.get(account, 0)
         served = activity(tenant, account, revision)
