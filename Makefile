@@ -5,7 +5,7 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults mutations bench check docs lock build up down clean
+.PHONY: help setup demo test faults mutations soak bench check docs lock build up down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,6 +27,9 @@ mutations: setup ## break the implementation in many ways and print which test n
 
 bench: setup ## measure the batch against other ways to do the same work; BENCH=--sweep tunes it
 	@$(BIN)/batchctl bench $(BENCH)
+
+soak: setup ## run the batch while faults are injected at random; MINUTES=10, SEED=, USERS=400
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) --users $(or $(USERS),400) $(if $(SEED),--seed $(SEED))
 
 check: setup ## run the linters, the type checker and the template's gates
 	@$(BIN)/python scripts/check.py

@@ -17,7 +17,8 @@ from tests.soak import watch
 from tests.soak.injector import Injector
 from tests.soak.plan import Kind, Plan, Population
 from tests.soak.runs import Runs
-from tests.soak.tenant import SHORT_NOTE, Tenant
+from tests.soak.tenant import SHORT_NOTE, TENANT, Tenant
+from tests.support.activity_table import versions
 
 _TICK_S: Final = 0.25
 _LOOK_EVERY_S: Final = 2.0
@@ -129,7 +130,7 @@ class _Soak:
         self._sleep = sleep
         self._injector = Injector(tenant)
         self._runs = Runs(tenant)
-        self._versions = watch.VersionWatch(tenant)
+        self._versions = watch.VersionWatch()
         self._population = Population.of(plan.users)
         self._happened: Counter[Kind] = Counter()
         self._not_started = 0
@@ -178,7 +179,7 @@ class _Soak:
         away = self._injector.database_is_away
         if not away and self._elapsed - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = self._elapsed
-            self._versions.look(self._population)
+            self._look()
         self._show.progress(
             Progress(
                 elapsed=self._elapsed,
@@ -188,6 +189,9 @@ class _Soak:
                 findings=len(self._findings) + len(self._versions.findings),
             )
         )
+
+    def _look(self) -> None:
+        self._versions.look(versions(self._tenant.cloud, TENANT), self._population)
 
     def _gather(self, *, wait: bool = False) -> None:
         for ended in self._runs.gather(wait=wait):
@@ -248,7 +252,7 @@ class _Soak:
         verdicts = self._runs.verdicts
         rows = watch.rows(self._tenant, self._population)
         logs = watch.logs(self._tenant)
-        self._versions.look(self._population)
+        self._look()
         return Result(
             plan=self._plan,
             seconds=self._elapsed,

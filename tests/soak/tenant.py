@@ -30,6 +30,11 @@ def account(number: int) -> str:
     return f"u-{number:06d}"
 
 
+def user_id(number: int) -> int:
+    """The key of a user in the tenant's tables."""
+    return _FIRST_USER_ID + number
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """A deployed stack, and what it must keep to itself."""
@@ -59,7 +64,7 @@ class Tenant:
 
     def add(self, numbers: Iterable[int]) -> None:
         """Add users, active ones."""
-        rows = [(_FIRST_USER_ID + number, account(number)) for number in numbers]
+        rows = [(user_id(number), account(number)) for number in numbers]
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.executemany("INSERT INTO users (user_id, account) VALUES (%s, %s)", rows)
 
@@ -81,11 +86,12 @@ class Tenant:
             cursor.execute(sql)
             return list(cursor.fetchall())
 
-    def leaks(self, text: str) -> list[str]:
-        """What a log line holds that it must not, in words."""
-        leaked = ["a secret"] if any(secret in text for secret in self.secrets) else []
-        return [*leaked, *(f"the user {found}" for found in _A_USER.findall(text))]
-
     def _each(self, sql: str, numbers: Iterable[int], *values: object) -> None:
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.executemany(sql, [(*values, account(number)) for number in numbers])
+
+
+def leaks(text: str, secrets: Iterable[str]) -> list[str]:
+    """What a log line holds that it must not, in words."""
+    leaked = ["a secret"] if any(secret in text for secret in secrets) else []
+    return [*leaked, *(f"the user {found}" for found in _A_USER.findall(text))]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from batchctl.log_events import read_events
 from batchctl.run.verdict import Verdict
 from tests.soak.plan import Population
-from tests.soak.tenant import TENANT, Tenant, account
-from tests.support.activity_table import expected_rows_of, stored_rows, versions
+from tests.soak.tenant import TENANT, Tenant, account, leaks
+from tests.support.activity_table import expected_rows_of, stored_rows
 
 # So many of a kind are named; the others are counted.
 _NAMED: Final = 5
@@ -22,14 +22,12 @@ _SETTLED: Final = "stored + unchanged + rejected + retry_later + skipped + gone"
 class VersionWatch:
     """Looks at the versions of the rows now and then: they may only grow."""
 
-    tenant: Tenant
     looks: int = 0
     findings: list[str] = field(default_factory=list)
     _seen: dict[str, int] = field(default_factory=dict)
 
-    def look(self, population: Population) -> None:
-        """Look once; the database must be there."""
-        now = versions(self.tenant.cloud, TENANT)
+    def look(self, now: Mapping[str, int], population: Population) -> None:
+        """Take in the versions that there are now, by account."""
         self.looks += 1
         for user, version in now.items():
             if version < self._seen.get(user, 0):
@@ -50,6 +48,18 @@ class Rows:
     stale: tuple[str, ...]
     surplus: tuple[str, ...]
 
+    @classmethod
+    def of(cls, expected: Mapping[str, Any], stored: Mapping[str, Any]) -> Self:
+        """Compare rows by account."""
+        return cls(
+            compared=len(expected),
+            lost=tuple(sorted(expected.keys() - stored.keys())),
+            stale=tuple(
+                user for user, row in sorted(expected.items()) if stored.get(user, row) != row
+            ),
+            surplus=tuple(sorted(stored.keys() - expected.keys())),
+        )
+
     @property
     def findings(self) -> list[str]:
         """What is wrong, in words."""
@@ -59,14 +69,10 @@ class Rows:
 
 
 def rows(tenant: Tenant, population: Population) -> Rows:
-    """Compare every row with the API."""
-    expected = expected_rows_of(tenant.cloud, TENANT, population.active)
-    stored = stored_rows(tenant.cloud, TENANT)
-    return Rows(
-        compared=len(expected),
-        lost=tuple(sorted(expected.keys() - stored.keys())),
-        stale=tuple(user for user, row in sorted(expected.items()) if stored.get(user, row) != row),
-        surplus=tuple(sorted(stored.keys() - expected.keys())),
+    """Compare every row of the active users with the API."""
+    return Rows.of(
+        expected_rows_of(tenant.cloud, TENANT, population.active),
+        stored_rows(tenant.cloud, TENANT),
     )
 
 
@@ -130,12 +136,13 @@ def logs(tenant: Tenant) -> Logs:
     """Search every log line for what it must not hold."""
     client = tenant.cloud.client("logs")
     lines = 0
-    leaks: Counter[str] = Counter()
+    found: Counter[str] = Counter()
     for function, group in tenant.stack.log_groups.items():
         for event in read_events(client, group, since_ms=0):
             lines += 1
-            leaks.update(f"{leak} was logged by {function}" for leak in tenant.leaks(event.text))
-    return Logs(lines, leaks)
+            leaked = leaks(event.text, tenant.secrets)
+            found.update(f"{leak} was logged by {function}" for leak in leaked)
+    return Logs(lines, found)
 
 
 def _some(users: tuple[Any, ...]) -> str:
