@@ -87,6 +87,8 @@ def main() -> None:
 def _run(*, checkout: str, tests: list[str], log: str) -> None:
     import pytest
 
+    # As Ctrl-C does, so that the servers of the tests are stopped.
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(SECONDS)
     with Path(log).open("wb") as file:
         os.dup2(file.fileno(), 1)
