@@ -10,6 +10,7 @@ import typer
 from rich.traceback import Traceback
 
 from batchctl import console
+from batchctl.commands import tenants
 from batchctl.commands.bench import bench
 from batchctl.commands.demo import demo
 from batchctl.commands.down import down
@@ -41,6 +42,10 @@ def build_app() -> typer.Typer:
     )
     for command in COMMANDS:
         app.command(command.__name__)(for_a_person(command))
+    group = typer.Typer(help=tenants.HELP, no_args_is_help=True)
+    for command in tenants.COMMANDS:
+        group.command(command.__name__.removesuffix("_tenants"))(for_a_person(command))
+    app.add_typer(group, name="tenants")
     return app
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shlex
@@ -19,6 +18,7 @@ from batchctl.errors import BatchctlError
 from batchctl.local import processes
 from batchctl.local.home import CHECKOUT, exclusive
 from batchctl.local.servers import REGION
+from batchctl.tenants.parameters import DIGEST, digest, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,6 +77,8 @@ def deploy(
     # Every parameter is given: one that is not keeps its value of the last deployment, whatever its
     # default says now.
     whole = _defaults(template) | dict(parameters)
+    if DIGEST in whole:
+        whole[DIGEST] = digest({name: value for name, value in whole.items() if name != DIGEST})
     options += ["--parameter-overrides", *(_override(*pair) for pair in sorted(whole.items()))]
     _sam(home, "deploy", options, environment(home, endpoint))
 
@@ -138,10 +140,7 @@ def _defaults(template: Path) -> dict[str, str]:
     # A built template is plain YAML: sam writes the short forms, such as !Ref, in full.
     declared = yaml.safe_load(template.read_text()).get("Parameters", {})
     defaults = {name: given["Default"] for name, given in declared.items() if "Default" in given}
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)  # true, not Python's True
-        for name, value in defaults.items()
-    }
+    return {name: text(value) for name, value in defaults.items()}
 
 
 def _override(name: str, value: str) -> str:

@@ -26,6 +26,9 @@ FUNCTIONS: dict[str, tuple[int, bool, type[settings.Settings]]] = {
     "MigrateFunction": (900, True, settings.MigrateSettings),
 }
 NO_VALUE = {"Ref": "AWS::NoValue"}
+# For the description of a version; ParametersDigest stands for them.
+TOO_LONG = {"ApiBaseUrl", "ApiSecretArn", "DatabaseEndpoint", "DatabaseSecretArn"}
+TOO_LONG |= {"DatabaseCaFile", "SubnetIds", "SecurityGroupIds"}
 
 
 def functions_are_the_six(template: Json) -> Problems:
@@ -77,7 +80,7 @@ def environment_is_what_settings_read(template: Json) -> Problems:
         given = set(properties(template, name)["Environment"]["Variables"])
         for variable in sorted(wanted - given):
             yield f"{name} lacks {variable}"
-        for variable in sorted(given - wanted - {"POWERTOOLS_LOG_LEVEL"}):
+        for variable in sorted(given - wanted - {"POWERTOOLS_LOG_LEVEL", "PARAMETERS_DIGEST"}):
             yield f"{name} is given {variable}, which {kind.__name__} does not read"
 
 
@@ -103,6 +106,8 @@ def nothing_has_a_name_that_two_stacks_share(template: Json) -> Problems:
     names = {"Name", "RoleName", "FunctionName", "LayerName", "LogGroupName", "BucketName"}
     names |= {"QueueName", "StateMachineName", "ManagedPolicyName", "DBProxyName", "GroupName"}
     for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::Lambda::Alias":
+            continue  # its name is its function's alone
         for key, value in resource.get("Properties", {}).items():
             if key not in names or short(value) in template["Resources"]:
                 continue
@@ -158,6 +163,35 @@ def machine_gets_what_its_definition_names(template: Json) -> Problems:
         yield f"nothing is put in the place of ${{{name}}}"
     for name in sorted(given - named):
         yield f"the definition does not name ${{{name}}}"
+
+
+def workflow_calls_versions(template: Json) -> Problems:
+    """Code, settings and layers of a run stay what they were, whatever is deployed under it."""
+    given = properties(template, "BatchMachine")["DefinitionSubstitutions"]
+    for name in (name for name in given if name.endswith("Function")):
+        version = template["Resources"].get(short(given[name]), {})
+        if version.get("Type") != "AWS::Lambda::Version":
+            yield f"the workflow calls {name} as the last deployment left it"
+            continue
+        if {version.get(each) for each in ("DeletionPolicy", "UpdateReplacePolicy")} != {"Retain"}:
+            yield f"{name}: a deployment would remove the version that a run is using"
+        described = set(re.findall(r"\w+", short(version["Properties"].get("Description"))))
+        for parameter in sorted(_parameters_of(template, name) - described - TOO_LONG):
+            yield f"{name}: another value of {parameter} would publish no version"
+        if "ParametersDigest" not in described:
+            yield f"{name}: another address would publish no version"
+
+
+def _parameters_of(template: Json, function: str) -> set[str]:
+    """The parameters that a function's own configuration depends on."""
+    values = {**properties(template, function)}
+    # Those of the function, whatever its version.
+    for name in ("ReservedConcurrentExecutions", "Role", "Tags"):
+        values.pop(name, None)
+    text = json.dumps(values)
+    conditions = json.dumps(template["Conditions"]["CreateProxy"]) if "CreateProxy" in text else ""
+    named = set(re.findall(r'"Ref": "(\w+)"', text + conditions))
+    return named & set(template["Parameters"])
 
 
 def functions_end_before_their_states(template: Json) -> Problems:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.template import house_rules as rules
-from tests.template.translation import Json, properties, translated
+from tests.template.translation import Json, of_type, properties, translated
 
 type Rule = Callable[[Json], Iterator[str]]
 
@@ -71,6 +71,19 @@ MAPPING = "WriteRowsFunctionRows"
 SCHEDULE = "BatchMachineSchedule"
 TRUST = ("Properties", "AssumeRolePolicyDocument", "Statement", 0)
 TLS = (R, "PayloadBucketPolicy", "Properties", "PolicyDocument", "Statement")
+
+SUBSTITUTIONS = (R, "BatchMachine", "Properties", "DefinitionSubstitutions")
+
+
+def version(template: Json, function: str) -> Json:
+    """The version of a function that the template publishes."""
+    (found,) = (
+        resource
+        for resource in of_type(template, "Lambda::Version").values()
+        if resource["Properties"]["FunctionName"] == {"Ref": function}
+    )
+    return found
+
 
 BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
     (rules.functions_are_the_six, drop(R, "MigrateFunction"), "the functions are"),
@@ -182,6 +195,28 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
         rules.machine_gets_what_its_definition_names,
         put(R, "BatchMachine", "Properties", "DefinitionSubstitutions", "Old", value=1),
         "does not name ${Old}",
+    ),
+    (
+        rules.workflow_calls_versions,
+        put(*SUBSTITUTIONS, "CallApiFunction", value={"Fn::GetAtt": ["CallApiFunction", "Arn"]}),
+        "calls CallApiFunction as the last deployment left it",
+    ),
+    (
+        rules.workflow_calls_versions,
+        lambda t: version(t, "CallApiFunction").pop("UpdateReplacePolicy"),
+        "CallApiFunction: a deployment would remove",
+    ),
+    (
+        rules.workflow_calls_versions,
+        lambda t: version(t, "CallApiFunction")["Properties"].update(
+            Description={"Fn::Sub": "${ParametersDigest}"}
+        ),
+        "another value of ApiConcurrency",
+    ),
+    (
+        rules.workflow_calls_versions,
+        lambda t: version(t, "FinishRunFunction")["Properties"].pop("Description"),
+        "FinishRunFunction: another address",
     ),
     (
         rules.functions_end_before_their_states,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import pytest
 
 from batch_core import limits
-from tests.template.translation import Json, written
+from batchctl.tenants.parameters import Parameters, read_parameters
+from tests.template.translation import TEMPLATE, Json, written
 
 INTERFACE = written()["Metadata"]["AWS::CloudFormation::Interface"]
 PARAMETERS: dict[str, Json] = written()["Parameters"]
@@ -108,11 +106,7 @@ def test_what_a_parameter_takes(name: str, value: str, taken: bool) -> None:
 
 def accepts(parameter: Json, value: str) -> bool:
     """Whether CloudFormation would take the value."""
-    if "AllowedValues" in parameter:
-        return value in [str(allowed) for allowed in parameter["AllowedValues"]]
-    if parameter["Type"] == "Number":
-        return float(parameter["MinValue"]) <= float(value) <= float(parameter["MaxValue"])
-    return re.fullmatch(parameter["AllowedPattern"], value) is not None
+    return Parameters({"It": parameter}, []).refusal("It", value) is None
 
 
 # --- combinations ---------------------------------------------------------------------------------
@@ -173,29 +167,4 @@ def test_a_combination_that_cannot_work_is_refused(given: dict[str, str], said: 
 
 def refused(given: dict[str, str]) -> list[str]:
     """What CloudFormation would say to these parameters, by the template's rules."""
-    values = {name: str(p.get("Default", "")) for name, p in PARAMETERS.items()} | given
-    return [
-        assertion["AssertDescription"]
-        for rule in written()["Rules"].values()
-        if evaluate(rule.get("RuleCondition", True), values)
-        for assertion in rule["Assertions"]
-        if not evaluate(assertion["Assert"], values)
-    ]
-
-
-def evaluate(expression: Any, values: dict[str, str]) -> Any:
-    """Work out one of the few functions that rules may use."""
-    match expression:
-        case {"Ref": str(name)}:
-            return values[name]
-        case {"Fn::Equals": [one, other]}:
-            return evaluate(one, values) == evaluate(other, values)
-        case {"Fn::Not": [one]}:
-            return not evaluate(one, values)
-        case {"Fn::And": [*all_of]}:
-            return all(evaluate(one, values) for one in all_of)
-        case {"Fn::Or": [*any_of]}:
-            return any(evaluate(one, values) for one in any_of)
-        case bool() | str():
-            return expression
-    raise AssertionError(f"a rule may not use {expression}")
+    return read_parameters(TEMPLATE).broken_rules(given)

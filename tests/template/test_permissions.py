@@ -60,10 +60,10 @@ ALLOWED = {
     },
     "MigrateRole": {"MigrateLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents"},
     "BatchMachineRole": {
-        "ListUsersFunction.Arn": "lambda:InvokeFunction",
-        "CallApiFunction.Arn": "lambda:InvokeFunction",
-        "ProcessUsersFunction.Arn": "lambda:InvokeFunction",
-        "FinishRunFunction.Arn": "lambda:InvokeFunction",
+        "${ListUsersFunction.Arn}:*": "lambda:InvokeFunction",
+        "${CallApiFunction.Arn}:*": "lambda:InvokeFunction",
+        "${ProcessUsersFunction.Arn}:*": "lambda:InvokeFunction",
+        "${FinishRunFunction.Arn}:*": "lambda:InvokeFunction",
         "*": "logs:CreateLogDelivery logs:DeleteLogDelivery logs:DescribeLogGroups "
         "logs:DescribeResourcePolicies logs:GetLogDelivery logs:ListLogDeliveries "
         "logs:PutResourcePolicy logs:UpdateLogDelivery xray:GetSamplingRules "
