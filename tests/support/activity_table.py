@@ -61,6 +61,13 @@ def stored_rows(cloud: LocalCloud, tenant: str) -> dict[str, dict[str, Any]]:
         }
 
 
+def wrong_rows(cloud: LocalCloud, tenant: str, users: int) -> int:
+    """Of how many of users 1 to `users` the table does not hold what the API serves now."""
+    stored = stored_rows(cloud, tenant)
+    expected = expected_rows(cloud, tenant, users)
+    return sum(stored.get(account) != row for account, row in expected.items())
+
+
 def versions(cloud: LocalCloud, tenant: str) -> dict[str, int]:
     """The version of each stored row, by account."""
     with cloud.database(tenant) as connection, connection.cursor() as cursor:
