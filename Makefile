@@ -16,7 +16,8 @@ setup: ## install what is missing: MariaDB, the Python environments, the project
 demo: setup ## run the whole batch once on a local cloud, for 1,000 users
 	@$(BIN)/batchctl demo
 
-test: setup ## run the whole test suite
+test: ## run the whole test suite
+	@$(PYTHON3) scripts/setup.py --tests
 	@$(BIN)/python -m pytest
 
 faults: setup ## try every fault and print what became of the users

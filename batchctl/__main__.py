@@ -16,6 +16,7 @@ from batchctl.commands.demo import demo
 from batchctl.commands.down import down
 from batchctl.commands.logs import logs
 from batchctl.commands.replay import replay
+from batchctl.commands.report import report
 from batchctl.commands.run import run
 from batchctl.commands.seed import seed
 from batchctl.commands.status import status
@@ -25,7 +26,18 @@ from batchctl.errors import BatchctlError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, up, down, status, seed, run, replay, logs, bench)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    demo,
+    up,
+    down,
+    status,
+    seed,
+    run,
+    report,
+    replay,
+    logs,
+    bench,
+)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -1,5 +1,7 @@
 """Make a fresh clone ready: environments from hashed locks, the project, MariaDB.
 
+With --tests also what only the test suite needs: Chromium, which shows it the page of a run.
+
 The first program that ever runs in a checkout, so it needs nothing but the standard library of a
 Python 3.8. Every step is skipped while what it made is still right; a step that was interrupted is
 done again.
@@ -35,6 +37,9 @@ MARIADB_PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
 # The -core packages hold the programs alone: no service is installed, so none is started. Older
 # releases have them under other names, which the package of the service brings.
 MARIADB_PACKAGES = (("mariadb-server-core", "mariadb-client-core"), ("mariadb-server",))
+# Any of them does.
+BROWSER_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_PACKAGES = (("chromium",), ("chromium-browser",))
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -42,11 +47,14 @@ class SetupError(Exception):
     """What is missing, and what to type."""
 
 
-def main() -> int:
+def main(arguments: list) -> int:
     """Run every step that is due."""
     started = time.monotonic()
+    steps = [ensure_mariadb, ensure_environments, ensure_jsonata]
+    if "--tests" in arguments:
+        steps.append(ensure_browser)
     try:
-        done = [step() for step in (ensure_mariadb, ensure_environments, ensure_jsonata)]
+        done = [step() for step in steps]
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -84,7 +92,7 @@ def quiet(command: list) -> bool:
     return ran.returncode == 0
 
 
-# --- MariaDB -------------------------------------------------------------------------------------
+# --- Programs of the system -----------------------------------------------------------------------
 
 
 def ensure_mariadb() -> bool:
@@ -93,6 +101,14 @@ def ensure_mariadb() -> bool:
     if all(shutil.which(program, path=path) for program in MARIADB_PROGRAMS):
         return False
     install_packages("MariaDB", MARIADB_PACKAGES)
+    return True
+
+
+def ensure_browser() -> bool:
+    """Install Chromium by the system's package manager unless some browser of its kind is there."""
+    if any(shutil.which(program) for program in BROWSER_PROGRAMS):
+        return False
+    install_packages("Chromium", BROWSER_PACKAGES)
     return True
 
 
@@ -374,4 +390,4 @@ def remove_stamps(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

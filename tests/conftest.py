@@ -7,6 +7,7 @@ import pytest
 from batch_core import observability
 
 pytest_plugins = [
+    "tests.support.browser",
     "tests.support.jsonata",
     "tests.support.mariadb",
     "tests.support.tenant",

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -22,7 +21,8 @@ from batchctl.commands.seed import seed_users
 from batchctl.commands.target import Target, deployed, local_target, refuse
 from batchctl.errors import UsageError
 from batchctl.local.cloud import LocalCloud
-from batchctl.local.home import write_json
+from batchctl.local.home import short, write_json
+from batchctl.report.page import write_page
 from batchctl.run import runner
 from batchctl.run.account import account
 from batchctl.run.collect import Collector
@@ -210,9 +210,11 @@ def perform(target: Target, wish: Wish, *, goes_on: bool = True) -> RunReport:
         stack_parameters=stack.parameters,
         deployment=deployment_of(stack, local=target.local),
         prices=Prices.of_region(target.region),
-        path=_short(path),
+        path=short(path),
     )
-    write_json(path, report.document())
+    document = report.document()
+    write_json(path, document)
+    write_page(document, path)
     return report
 
 
@@ -258,9 +260,3 @@ def advice(report: RunReport, target: Target) -> str:
     if not report.verdict.listed and target.local:
         return "batchctl run --users 1000"
     return ""
-
-
-def _short(path: Path) -> str:
-    """A path as short as it can be given from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

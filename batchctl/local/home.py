@@ -22,6 +22,12 @@ def default_home() -> Path:
     return Path(os.environ.get("BATCHCTL_HOME") or CHECKOUT / ".local").resolve()
 
 
+def short(path: Path) -> str:
+    """A path as short as it can be given from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 @contextmanager
 def exclusive(lock: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     """Hold a lock that ends with the process that took it, however that ends.
@@ -48,11 +54,19 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:
-    """Replace a file whole, so that no reader ever sees half of it."""
+    """Replace a file whole by an object's text."""
+    write_text(file, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Replace a file whole, so that no reader ever sees half of it.
+
+    Raises BatchctlError when it cannot be written.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_suffix(".new")
     try:
-        beside.write_text(json.dumps(value, indent=2) + "\n")
+        beside.write_text(text, encoding="utf-8")
         beside.replace(file)
     except OSError as error:
         raise BatchctlError(f"{file} cannot be written: {error.strerror}.") from error

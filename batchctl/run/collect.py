@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -15,15 +15,21 @@ from batchctl.run.lines import (
     FINISH_RUN,
     FUNCTIONS,
     LIST_USERS,
+    NOTICED,
     PROCESS_USERS,
     WRITE_ROWS,
+    Example,
     Invocation,
+    Notice,
+    Received,
     parse,
 )
 
 # An event becomes readable some time after its timestamp, not in the order of timestamps; a live
 # poll looks back this far, and the sweeps after the end look at everything again.
 _LOOK_BACK_MS: Final = 2_000
+# Of each class of failure, so many users are remembered.
+_EXAMPLES: Final = 6
 # In this order no later state is ever seen ahead of an earlier one.
 _BACKWARDS: Final = FUNCTIONS[::-1]
 
@@ -85,7 +91,10 @@ class Collector:
     def __init__(self, reader: LogReader, run_id: str, *, since_ms: int, group_size: int) -> None:
         self.run_id = run_id
         self.invocations: list[Invocation] = []
+        self.received: list[Received] = []
         self.failures: Counter[tuple[str, str]] = Counter()
+        self.examples: defaultdict[tuple[str, str], list[Example]] = defaultdict(list)
+        self.notices: Counter[Notice] = Counter()
         self.log_bytes = 0
         self._reader = reader
         self._since_ms = since_ms
@@ -94,7 +103,6 @@ class Collector:
         self._seen: set[str] = set()
         self._listed: int | None = None
         self._admitted = 0
-        self._stored = 0
 
     def poll(self) -> None:
         """Read what is new; cheap enough to repeat every second while the run goes on."""
@@ -120,7 +128,7 @@ class Collector:
             processed=self._users(PROCESS_USERS),
             queued=self._metered(PROCESS_USERS, "rows"),
             # A record that is delivered again is logged again.
-            stored=min(self._stored, self._listed or 0),
+            stored=min(sum(each.rows for each in self.received), self._listed or 0),
             failed=self.failures.total(),
         )
 
@@ -160,17 +168,28 @@ class Collector:
             line = parse(event.text)
             if line is not None:
                 self.log_bytes += len(event.text.encode()) + EVENT_OVERHEAD_BYTES
-                self._take(line)
+                self._take(line, event.timestamp_ms)
 
-    def _take(self, line: Mapping[str, Any]) -> None:
+    def _take(self, line: Mapping[str, Any], at_ms: int) -> None:
         match line.get("message"):
             case "invocation":
-                self.invocations.append(Invocation.from_line(line))
+                self.invocations.append(Invocation.from_line(line, at_ms))
             case "listed":
                 self._listed = int(line["listed"])
                 self._admitted = int(line["admitted"])
             case "records received":
-                self._stored += int(line["rows"])
+                self.received.append(Received.from_line(line, at_ms))
             case "users without a row":
-                for failure in line["failures"]:
-                    self.failures[failure["outcome"], failure["error"]] += failure["users"]
+                self._take_failures(line)
+            case _ if line.get("level") in NOTICED:
+                self.notices[Notice.from_line(line)] += 1
+
+    def _take_failures(self, line: Mapping[str, Any]) -> None:
+        for failure in line["failures"]:
+            kind = (failure["outcome"], failure["error"])
+            self.failures[kind] += failure["users"]
+            wanted = _EXAMPLES - len(self.examples[kind])
+            self.examples[kind] += [
+                Example(user, line["state"], line.get("chunk"), line.get("group"))
+                for user in failure["examples"][:wanted]
+            ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -15,6 +15,9 @@ PROCESS_USERS: Final = "Process Users"
 WRITE_ROWS: Final = "Write Rows"
 FINISH_RUN: Final = "Finish Run"
 FUNCTIONS: Final = (LIST_USERS, CALL_API, PROCESS_USERS, WRITE_ROWS, FINISH_RUN)
+
+# The levels of lines that a person should know of.
+NOTICED: Final = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
 # CloudWatch Logs bills this much on top of each event's text.
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
@@ -37,6 +40,8 @@ class Invocation:
         The function's memory.
     env_id
         Names the execution environment.
+    ended_ms
+        When it ended, in milliseconds since 1970.
     meter
         Counts of what it used, such as ``s3_get``.
     api_latency
@@ -50,6 +55,7 @@ class Invocation:
     init: Time | None
     memory_mb: int
     env_id: str
+    ended_ms: int = 0
     meter: Mapping[str, int] = field(default_factory=dict)
     api_latency: Mapping[int, int] = field(default_factory=dict)
 
@@ -59,13 +65,23 @@ class Invocation:
         return self.state, self.chunk, self.group
 
     @property
+    def started_ms(self) -> float:
+        """When its handler began; INIT, if there was one, came before."""
+        return self.ended_ms - self.duration.wall
+
+    @property
+    def init_ms(self) -> float:
+        """Milliseconds of INIT; none in a warm environment."""
+        return self.init.wall if self.init else 0
+
+    @property
     def failed(self) -> bool:
         """Whether it raised: the answer was then logged as JSON's null."""
         return self.meter.get("response_bytes") == len("null")
 
     @classmethod
-    def from_line(cls, line: Mapping[str, Any]) -> Self:
-        """Read an `invocation` line; KeyError names what it lacks."""
+    def from_line(cls, line: Mapping[str, Any], at_ms: int) -> Self:
+        """Read an `invocation` line, the last of its invocation; KeyError names what it lacks."""
         meter = line["meter"]
         return cls(
             state=line["state"],
@@ -75,6 +91,7 @@ class Invocation:
             init=_time(meter, "init_ms", "init_") if "init_ms" in meter else None,
             memory_mb=meter["memory_mb"],
             env_id=meter["env_id"],
+            ended_ms=at_ms,
             meter={name: value for name, value in meter.items() if isinstance(value, int)},
             api_latency={int(b): n for b, n in meter.get("api_latency", {}).items()},
         )
@@ -82,6 +99,72 @@ class Invocation:
 
 def _time(meter: Mapping[str, Any], wall: str, prefix: str) -> Time:
     return Time(meter[wall], meter[f"{prefix}cpu_ms"], meter[f"{prefix}queued_ms"])
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The records of one run that one invocation of Write Rows received.
+
+    Parameters
+    ----------
+    at_ms
+        When, in milliseconds since 1970.
+    groups
+        The chunk and group of each record, as far as the line names them.
+    """
+
+    at_ms: int
+    records: int
+    rows: int
+    groups: Sequence[tuple[int, int]] = ()
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any], at_ms: int) -> Self:
+        """Read a `records received` line; a record is named chunk-group-part."""
+        places = [name.split("-") for name in line.get("groups", ())]
+        return cls(
+            at_ms=at_ms,
+            records=int(line["records"]),
+            rows=int(line["rows"]),
+            groups=tuple((int(chunk), int(group)) for chunk, group, _ in places),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One user without a row, by pseudonym, and where that was logged."""
+
+    user: str
+    state: str
+    chunk: int | None
+    group: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a function found worth a warning, without what differs from line to line.
+
+    Parameters
+    ----------
+    detail
+        The class of the error, where the line names one.
+    """
+
+    level: str
+    state: str
+    message: str
+    detail: str
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> Self:
+        """Read a line of the levels in `NOTICED`."""
+        told = (line.get(name) for name in ("error", "reason", "exception_name"))
+        return cls(
+            level=str(line["level"]),
+            state=str(line.get("state", "")),
+            message=str(line.get("message", "")),
+            detail=next((str(detail) for detail in told if detail), ""),
+        )
 
 
 def parse(text: str) -> dict[str, Any] | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any
 
 from batchctl.run.costs import Costs, Deployment
+from batchctl.run.course import course_of
 from batchctl.run.figures import Figures
+from batchctl.run.lines import Example, Invocation, Notice, Received
 from batchctl.run.prices import Prices
+from batchctl.run.recommend import Evidence, recommendations
 from batchctl.run.verdict import Verdict
 
 
@@ -28,8 +32,12 @@ class RunReport:
         Invocation lines that did not arrive in time: the figures leave those out.
     logs_error
         Why the logs could not be read, if they could not.
-    failures
-        Users without a row, by outcome and class of failure.
+    invocations, received
+        How it went, from the functions' own lines.
+    failures, examples
+        Users without a row, by outcome and class of failure; and some of them, by pseudonym.
+    notices
+        What functions warned of, and how often.
     asked
         What the person asked for.
     stack_parameters
@@ -51,10 +59,19 @@ class RunReport:
     prices: Prices
     missing_lines: int
     logs_error: str
+    invocations: Sequence[Invocation]
+    received: Sequence[Received]
     failures: Mapping[tuple[str, str], int]
+    examples: Mapping[tuple[str, str], Sequence[Example]]
+    notices: Mapping[Notice, int]
     asked: Mapping[str, object]
     stack_parameters: Mapping[str, str]
     path: str
+
+    @property
+    def page(self) -> str:
+        """Where the same is for a person to read, beside the report file."""
+        return str(PurePath(self.path).with_suffix(".html"))
 
     def line(self) -> dict[str, Any]:
         """The object that `batchctl run --json` prints; its keys are a contract."""
@@ -92,7 +109,8 @@ class RunReport:
         }
 
     def document(self) -> dict[str, Any]:
-        """The report file: the line, and all that it was made from."""
+        """The report file: the line, all that it was made from, and what follows from it."""
+        course = course_of(self.invocations, self.received)
         return {
             **self.line(),
             "reason": self.verdict.reason,
@@ -103,9 +121,15 @@ class RunReport:
             "asked": dict(self.asked),
             "stack_parameters": dict(self.stack_parameters),
             "failures": [
-                {"outcome": outcome, "error": error, "users": users}
+                {
+                    "outcome": outcome,
+                    "error": error,
+                    "users": users,
+                    "examples": [asdict(each) for each in self.examples.get((outcome, error), ())],
+                }
                 for (outcome, error), users in self.failures.items()
             ],
+            "notices": [{**asdict(notice), "lines": n} for notice, n in self.notices.items()],
             "missing_invocation_lines": self.missing_lines,
             "cold_starts": self.figures.cold_starts,
             "functions": [asdict(function) for function in self.figures.by_function],
@@ -126,7 +150,24 @@ class RunReport:
             "usd_per_month": round(self.costs.usd_per_month, 2),
             "lambda_gb_s_modelled": round(self.figures.lambda_gb_s_modelled, 4),
             "assumptions": self.assumptions(),
+            "recommendations": [
+                asdict(said)
+                for said in recommendations(self._evidence(course["api"]["failed_attempts"]))
+            ],
+            "course": course,
         }
+
+    def _evidence(self, failed_attempts: Mapping[str, int]) -> Evidence:
+        return Evidence(
+            figures=self.figures,
+            invocations=self.invocations,
+            failed_attempts=failed_attempts,
+            verdict=self.verdict,
+            costs=self.costs,
+            wall_s=self.wall_s,
+            local=self.local,
+            parameters=self.stack_parameters,
+        )
 
     def assumptions(self) -> Sequence[str]:
         """What a reader has to know before quoting a figure."""

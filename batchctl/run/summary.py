@@ -172,7 +172,7 @@ def _facts(report: RunReport) -> RenderableType:
                 style="yellow",
             ),
         )
-    facts.add_row("Report", Text(report.path, overflow="fold"))
+    facts.add_row("Report", Text(report.page, overflow="fold"))
     return facts
 
 

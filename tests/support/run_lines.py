@@ -11,7 +11,7 @@ from batchctl.log_events import LogEvent
 RUN = "demo-20261124T035543.809Z"
 
 
-def invocation(state: str, group: int | None = None, **meter: Any) -> str:
+def invocation(state: str, group: int | None = None, chunk: int = 0, **meter: Any) -> str:
     """An `invocation` line."""
     line: dict[str, Any] = {"level": "INFO", "message": "invocation", "state": state}
     if state == "Write Rows":
@@ -19,9 +19,9 @@ def invocation(state: str, group: int | None = None, **meter: Any) -> str:
     else:
         line["run_id"] = RUN
     if group is not None:
-        line |= {"chunk": 0, "group": group}
+        line |= {"chunk": chunk, "group": group}
     figures = {"env_id": "e", "memory_mb": 512, "duration_ms": 10.0, "response_bytes": 50}
-    figures |= {"cpu_ms": 4.0, "queued_ms": 1.0}
+    figures |= {"cpu_ms": 4.0, "queued_ms": 1.0, "init_cpu_ms": 4.0, "init_queued_ms": 1.0}
     return json.dumps({**line, "meter": figures | meter})
 
 
@@ -31,15 +31,25 @@ def listed(users: int, admitted: int | None = None) -> str:
     return json.dumps({"message": "listed", "run_id": RUN, "listed": users, "admitted": asked})
 
 
-def received(rows: int) -> str:
+def received(rows: int, *groups: tuple[int, int]) -> str:
     """What Write Rows logs of a run's records."""
-    return json.dumps({"message": "records received", "run_id": RUN, "rows": rows})
+    line = {"message": "records received", "run_id": RUN, "records": 1, "rows": rows}
+    return json.dumps(line | {"groups": [f"{chunk}-{group}-0" for chunk, group in groups]})
 
 
 def without_a_row(**errors: int) -> str:
     """What Call API and Process Users log of users that got no row."""
-    failures = [{"outcome": "rejected", "error": e, "users": n} for e, n in errors.items()]
-    return json.dumps({"message": "users without a row", "run_id": RUN, "failures": failures})
+    failures = [
+        {"outcome": "rejected", "error": e, "users": n, "examples": [f"{e}-{i}" for i in range(3)]}
+        for e, n in errors.items()
+    ]
+    line = {"level": "WARNING", "message": "users without a row", "run_id": RUN}
+    return json.dumps(line | {"state": "Call API", "chunk": 0, "group": 2, "failures": failures})
+
+
+def warned(message: str, **fields: Any) -> str:
+    """What a function found worth a warning."""
+    return json.dumps({"level": "WARNING", "message": message, "run_id": RUN, **fields})
 
 
 class FakeLogs:

@@ -96,6 +96,7 @@ def test_an_invocation_logs_its_identity_and_its_meter(environment: Environment)
     # Importing takes longer than the handler, which only counts.
     assert 0 <= meter["cpu_ms"] < meter["init_cpu_ms"]
     assert min(meter["queued_ms"], meter["init_queued_ms"]) >= 0
+    assert 5 < meter["memory_used_mb"] < 4_000
 
 
 def test_a_warm_invocation_starts_its_meter_and_its_identity_anew(environment: Environment) -> None:

@@ -173,3 +173,20 @@ def test_the_layer_runs_the_versions_that_the_tests_run() -> None:
     deployed = versions("layers/batch_core/requirements.txt")
     assert deployed.items() <= tested.items()
     assert not {"boto3", "botocore"} & deployed.keys()
+
+
+def test_a_browser_is_installed_for_the_tests_alone_and_only_if_there_is_none(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr(setup, "install_packages", lambda what, choices: installed.append(what))
+    for step in ("ensure_mariadb", "ensure_environments", "ensure_jsonata"):
+        monkeypatch.setattr(setup, step, lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert setup.main([]) == 0
+    assert installed == []
+    assert setup.main(["--tests"]) == 0
+    assert installed == ["Chromium"]
+    program(tmp_path / "google-chrome", "#!/bin/sh\n")
+    assert setup.main(["--tests"]) == 0
+    assert installed == ["Chromium"]

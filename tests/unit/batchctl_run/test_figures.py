@@ -44,10 +44,11 @@ LINE = (
 def test_an_invocation_line_is_read() -> None:
     line = parse(LINE)
     assert line is not None
-    read = Invocation.from_line(line)
+    read = Invocation.from_line(line, 5_000)
     assert read.slice == ("Call API", 2, 3)
     assert (read.duration, read.init) == (Time(210.4, 30.5, 80.1), Time(903.2, 700.0, 100.0))
     assert (read.memory_mb, read.env_id) == (512, "ce56")
+    assert (read.started_ms, read.ended_ms) == (4_789.6, 5_000)
     assert read.meter["s3_get"] == 1
     assert read.api_latency == {153: 2, 155: 1}
     assert not read.failed

@@ -12,16 +12,13 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from batchctl.run.account import account
 from batchctl.run.collect import Collector, Counts
-from batchctl.run.costs import Deployment
-from batchctl.run.prices import Prices
 from batchctl.run.progress import PlainDisplay, Rate, frame
 from batchctl.run.report import RunReport
-from batchctl.run.runner import Ended
 from batchctl.run.summary import shares, summary
-from batchctl.run.verdict import Execution, Verdict
+from batchctl.run.verdict import Verdict
 from tests.support.run_lines import RUN, FakeLogs, without_a_row, write_a_complete_run
+from tests.support.run_reports import a_report
 
 OUTCOMES = {
     "stored": 270,
@@ -47,22 +44,8 @@ def report(
         logs.write("Call API", without_a_row(http_404=12, timeout=10, http_410=5, too_large=3))
     collector = Collector(logs, RUN, since_ms=0, group_size=100)
     collector.sweep()
-    execution = Execution("arn:aws:states:execution", "SUCCEEDED", 4.213)
     judged = verdict or Verdict("SUCCEEDED", 300, outcomes, 0, judged=True)
-    return account(
-        Ended(execution, judged, missing, logs_error),
-        collector,
-        where="local cloud · demo",
-        local=True,
-        started_at="2026-11-24T03:55:43.809+00:00",
-        asked={"users": 300},
-        stack_parameters={"TenantId": "demo"},
-        deployment=Deployment(
-            "x86_64", 10, 1, rds_proxy=True, logs_executions=False, emulated=True
-        ),
-        prices=Prices.of_region("ap-northeast-1"),
-        path=f".local/reports/{RUN}.json",
-    )
+    return a_report(collector, judged, missing=missing, logs_error=logs_error)
 
 
 def drawn(what: RenderableType, width: int = 80) -> str:
@@ -118,7 +101,14 @@ def test_the_report_file_says_where_each_cost_comes_from() -> None:
     }
     assert document["prices"]["as_of"] == "2026-11-23"
     assert any("those of this machine" in said for said in document["assumptions"])
-    assert document["failures"][0] == {"outcome": "rejected", "error": "http_404", "users": 12}
+    assert document["failures"][0] == {
+        "outcome": "rejected",
+        "error": "http_404",
+        "users": 12,
+        "examples": [
+            {"user": f"http_404-{i}", "state": "Call API", "chunk": 0, "group": 2} for i in range(3)
+        ],
+    }
     assert document["functions"][0]["name"] == "List Users"
 
 
