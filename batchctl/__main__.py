@@ -20,6 +20,7 @@ from batchctl.commands.report import report
 from batchctl.commands.run import run
 from batchctl.commands.seed import seed
 from batchctl.commands.status import status
+from batchctl.commands.trace import trace
 from batchctl.commands.up import up
 from batchctl.errors import BatchctlError
 
@@ -34,6 +35,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     seed,
     run,
     report,
+    trace,
     replay,
     logs,
     bench,

@@ -13,6 +13,7 @@ from batchctl.errors import BatchctlError
 from batchctl.log_events import LogEvent, read_events
 from batchctl.run.costs import ExpressBill
 from batchctl.run.verdict import Execution
+from batchctl.trace.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,16 +52,49 @@ class StackAccess:
         self._local = local
         self._logs = client("logs")
 
-    def events(self, state: str, *, since_ms: int, containing: str) -> Iterator[LogEvent]:
+    def events(
+        self, state: str, *, since_ms: int, until_ms: int | None = None, containing: str
+    ) -> Iterator[LogEvent]:
         """Read the log events of a state's function that contain a text.
 
         Raises BatchctlError when the logs cannot be read.
         """
         group = self._log_group(state)
         try:
-            yield from read_events(self._logs, group, since_ms=since_ms, containing=containing)
+            yield from read_events(
+                self._logs, group, since_ms=since_ms, until_ms=until_ms, containing=containing
+            )
         except (ClientError, BotoCoreError) as error:
             raise BatchctlError(f"The log group {group} cannot be read: {error}") from error
+
+    def workflow_events(
+        self, execution: str, *, since_ms: int, until_ms: int | None = None
+    ) -> Iterator[Event]:
+        """Read what the workflow logged of an execution, or what the local cloud remembers of it.
+
+        Raises BatchctlError when neither can be read.
+        """
+        if self._local:
+            yield from self._history(execution)
+            return
+        for line in self.events(
+            "State Machine", since_ms=since_ms, until_ms=until_ms, containing=execution
+        ):
+            event = Event.from_log(line.text)
+            if event is not None:
+                yield event
+
+    def _history(self, execution: str) -> Iterator[Event]:
+        client = self._client("stepfunctions")
+        try:
+            for page in _history_pages(client, execution):
+                yield from map(Event.from_history, page["events"])
+        except ClientError as error:
+            # A cloud that was started anew remembers nothing.
+            if error.response.get("Error", {}).get("Code") != "ExecutionDoesNotExist":
+                raise BatchctlError(
+                    f"The history of {execution} cannot be read: {error}"
+                ) from error
 
     def execute(self, given: Mapping[str, Any]) -> Execution:
         """Run the workflow once and wait for its end.
@@ -101,9 +135,7 @@ class StackAccess:
 
     def _payload_sizes(self, client: Any, answer: Mapping[str, Any]) -> list[int]:
         """The sizes of the payloads in the history: on AWS an Express execution has none."""
-        pages = client.get_paginator("get_execution_history").paginate(
-            executionArn=answer["executionArn"], PaginationConfig={"PageSize": _HISTORY_PAGE}
-        )
+        pages = _history_pages(client, answer["executionArn"])
         return [
             len(details[name].encode())
             for page in pages
@@ -123,6 +155,12 @@ class StackAccess:
                 f"Stack {self._stack.name} has no output {function}LogGroup: it is not a stack of"
                 " this template, or an older one. Deploy it again."
             ) from None
+
+
+def _history_pages(client: Any, execution: str) -> Any:
+    return client.get_paginator("get_execution_history").paginate(
+        executionArn=execution, PaginationConfig={"PageSize": _HISTORY_PAGE}
+    )
 
 
 def aws_client_factory(session: boto3.Session) -> ClientFactory:

@@ -22,15 +22,17 @@ class LogEvent:
 
 
 def read_events(
-    client: Any, group: str, *, since_ms: int, containing: str = ""
+    client: Any, group: str, *, since_ms: int, until_ms: int | None = None, containing: str = ""
 ) -> Iterator[LogEvent]:
-    """Read a group's events not older than `since_ms`, oldest first, each once.
+    """Read a group's events between the two moments, oldest first, each once.
 
     `containing` is a text without quotation marks. `client` is a boto3 client of `logs`.
     """
     options: dict[str, Any] = {"logGroupName": group, "limit": _PAGE}
     if containing:
         options["filterPattern"] = f'"{containing}"'
+    if until_ms is not None:
+        options["endTime"] = until_ms
     seen: set[str] = set()
     while True:
         events: list[dict[str, Any]] = []

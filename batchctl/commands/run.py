@@ -256,7 +256,7 @@ def present(report: RunReport, target: Target, *, as_json: bool) -> None:
 def advice(report: RunReport, target: Target) -> str:
     """What to type next after this run, if anything."""
     if not report.verdict.good:
-        return target.hint(report.run_id)
+        return f"batchctl trace {report.run_id} {target.option}"
     if not report.verdict.listed and target.local:
         return "batchctl run --users 1000"
     return ""

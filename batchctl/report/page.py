@@ -13,6 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from batch_core.limits import RUN_SECONDS
 from batchctl.errors import BatchctlError
 from batchctl.local.home import write_text
 from batchctl.report.lanes import bands, bars_of
@@ -61,6 +62,7 @@ def page_of(document: Mapping[str, Any]) -> str:
             bill=_bill(document),
             settings=_settings(document),
             symbols=SYMBOLS,
+            seconds_allowed=RUN_SECONDS,
             charts=_charts(document["course"]),
             style=style,
             script=script,

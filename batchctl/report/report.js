@@ -51,7 +51,7 @@
       area.svg.append(
         make("line", { class: "grid", x1: x(at), x2: x(at), y1: area.top, y2: area.top + area.height }),
         make("text", { x: x(at), y: area.top + area.height + 16, "text-anchor": at ? "middle" : "start" },
-          at ? ms(at) : "0"),
+          `${at / 1000} s`),
       );
     }
     return x;
@@ -142,10 +142,13 @@
 
   function waterfall(figure) {
     const lanes = data.bands.reduce((sum, band) => sum + band.lanes.length, 0);
-    const lane = Math.max(3, Math.min(14, Math.floor(520 / lanes)));
+    const narrow = Math.max(1.2, Math.min(14, 640 / lanes));
+    // A band of few lanes would be a hair's breadth among hundreds.
+    const laneOf = (band) => (band.lanes.length < 4 ? Math.max(narrow, 10) : narrow);
     const caption = 18;
     const gap = 6;
-    const height = lanes * lane + data.bands.length * (caption + gap) + 30;
+    const tall = data.bands.reduce((sum, band) => sum + band.lanes.length * laneOf(band), 0);
+    const height = tall + data.bands.length * (caption + gap) + 30;
     const area = canvas(figure, height, "Invocations over time", { left: 2, right: 14, top: 4, bottom: 24 });
     const x = timeAxis(area);
     area.svg.prepend(make("defs", {},
@@ -155,6 +158,7 @@
     let top = area.top;
     for (const band of data.bands) {
       area.svg.append(make("text", { x: area.left, y: top + 13 }, band.label));
+      const lane = laneOf(band);
       top += caption;
       band.lanes.forEach((numbers, at) => {
         for (const index of numbers) marks.push(bar(area, x, rows[index], index, top + at * lane, lane));
@@ -168,7 +172,8 @@
 
   function bar(area, x, row, index, top, lane) {
     const [left, right] = [x(row.start_ms), x(row.start_ms + row.duration_ms)];
-    const [y, height] = [top + 1, Math.max(lane - 2, 2)];
+    const height = lane > 8 ? lane - 2 : lane * 0.85;
+    const y = top + (lane - height) / 2;
     const width = Math.max(right - left, 1.5);
     const node = make("g", {
       "data-state": row.state, "data-chunk": row.chunk, "data-group": row.group,

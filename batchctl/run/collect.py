@@ -22,6 +22,8 @@ from batchctl.run.lines import (
     Invocation,
     Notice,
     Received,
+    Start,
+    WithoutRow,
     parse,
 )
 
@@ -93,7 +95,8 @@ class Collector:
         self.invocations: list[Invocation] = []
         self.received: list[Received] = []
         self.failures: Counter[tuple[str, str]] = Counter()
-        self.examples: defaultdict[tuple[str, str], list[Example]] = defaultdict(list)
+        self.without_row: list[WithoutRow] = []
+        self.starts: list[Start] = []
         self.notices: Counter[Notice] = Counter()
         self.log_bytes = 0
         self._reader = reader
@@ -113,6 +116,18 @@ class Collector:
         """Read everything again from the start: a late event may be older than those seen."""
         for state in _BACKWARDS:
             self._read(state, self._since_ms)
+
+    @property
+    def examples(self) -> dict[tuple[str, str], list[Example]]:
+        """Some of the users that failed, by outcome and class of failure."""
+        found: defaultdict[tuple[str, str], list[Example]] = defaultdict(list)
+        for each in self.without_row:
+            own = found[each.outcome, each.error]
+            wanted = _EXAMPLES - len(own)
+            own += [
+                Example(user, each.state, each.chunk, each.group) for user in each.examples[:wanted]
+            ]
+        return found
 
     @property
     def groups(self) -> int:
@@ -177,19 +192,14 @@ class Collector:
             case "listed":
                 self._listed = int(line["listed"])
                 self._admitted = int(line["admitted"])
+                self.starts.append(Start.from_line(line, at_ms))
+            case "not listed":
+                self.starts.append(Start.from_line(line, at_ms))
             case "records received":
                 self.received.append(Received.from_line(line, at_ms))
             case "users without a row":
-                self._take_failures(line)
+                for each in WithoutRow.from_line(line):
+                    self.without_row.append(each)
+                    self.failures[each.outcome, each.error] += each.users
             case _ if line.get("level") in NOTICED:
                 self.notices[Notice.from_line(line)] += 1
-
-    def _take_failures(self, line: Mapping[str, Any]) -> None:
-        for failure in line["failures"]:
-            kind = (failure["outcome"], failure["error"])
-            self.failures[kind] += failure["users"]
-            wanted = _EXAMPLES - len(self.examples[kind])
-            self.examples[kind] += [
-                Example(user, line["state"], line.get("chunk"), line.get("group"))
-                for user in failure["examples"][:wanted]
-            ]

@@ -42,6 +42,10 @@ class Invocation:
         Names the execution environment.
     ended_ms
         When it ended, in milliseconds since 1970.
+    request_id
+        Lambda's name for it.
+    error
+        The class of what it raised; empty when it did not.
     meter
         Counts of what it used, such as ``s3_get``.
     api_latency
@@ -56,6 +60,8 @@ class Invocation:
     memory_mb: int
     env_id: str
     ended_ms: int = 0
+    request_id: str = ""
+    error: str = ""
     meter: Mapping[str, int] = field(default_factory=dict)
     api_latency: Mapping[int, int] = field(default_factory=dict)
 
@@ -92,6 +98,8 @@ class Invocation:
             memory_mb=meter["memory_mb"],
             env_id=meter["env_id"],
             ended_ms=at_ms,
+            request_id=line.get("request_id", ""),
+            error=line.get("error", ""),
             meter={name: value for name, value in meter.items() if isinstance(value, int)},
             api_latency={int(b): n for b, n in meter.get("api_latency", {}).items()},
         )
@@ -128,6 +136,55 @@ class Received:
             rows=int(line["rows"]),
             groups=tuple((int(chunk), int(group)) for chunk, group, _ in places),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How an execution began: it listed the users, or left the run to another one.
+
+    Parameters
+    ----------
+    decision
+        ``process``, or what List Users decided instead.
+    """
+
+    at_ms: int
+    execution: str
+    decision: str
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any], at_ms: int) -> Self:
+        """Read a `listed` or a `not listed` line."""
+        return cls(at_ms, line.get("execution", ""), line.get("decision", "process"))
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutRow:
+    """Users of one group that got no row for the same reason, some of them by pseudonym."""
+
+    outcome: str
+    error: str
+    users: int
+    examples: Sequence[str]
+    state: str
+    chunk: int | None
+    group: int | None
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> list[Self]:
+        """Read a `users without a row` line."""
+        return [
+            cls(
+                failure["outcome"],
+                failure["error"],
+                failure["users"],
+                failure["examples"],
+                line["state"],
+                line.get("chunk"),
+                line.get("group"),
+            )
+            for failure in line["failures"]
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,12 +114,22 @@ def _reason(execution: Execution, told: Mapping[str, Any]) -> str:
     """The innermost message: a state's failure wraps Lambda's, which wraps the exception's."""
     if execution.status == "TIMED_OUT":
         return f"the workflow was stopped after {execution.wall_s:.0f} s, its time limit"
-    error, cause = str(told.get("error") or execution.error), str(told.get("cause") or "")
-    inner = _object(cause)
-    message = str(inner.get("errorMessage") or cause or execution.cause or "no cause was given")
-    name = str(inner.get("errorType") or error)
+    name, message = innermost(
+        str(told.get("error") or execution.error), str(told.get("cause") or execution.cause)
+    )
     text = f"{name}: {message}" if name else message
     return text if len(text) <= _REASON_CHARS else text[: _REASON_CHARS - 1] + "…"
+
+
+def innermost(error: str, cause: str) -> tuple[str, str]:
+    """The class and the message of an exception that Lambda wrapped into a cause.
+
+    A run that judged itself failed says why in a `reason`.
+    """
+    inner = _object(cause)
+    told = inner.get("errorMessage") or inner.get("reason")
+    message = str(told or cause or "no cause was given")
+    return str(inner.get("errorType") or error), message
 
 
 def _object(text: str) -> dict[str, Any]:

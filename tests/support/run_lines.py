@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchctl.log_events import LogEvent
@@ -11,9 +11,16 @@ from batchctl.log_events import LogEvent
 RUN = "demo-20261124T035543.809Z"
 
 
-def invocation(state: str, group: int | None = None, chunk: int = 0, **meter: Any) -> str:
+def invocation(
+    state: str,
+    group: int | None = None,
+    chunk: int = 0,
+    fields: Mapping[str, Any] | None = None,
+    **meter: Any,
+) -> str:
     """An `invocation` line."""
     line: dict[str, Any] = {"level": "INFO", "message": "invocation", "state": state}
+    line |= fields or {}
     if state == "Write Rows":
         line["runs"] = [RUN]
     else:
@@ -25,10 +32,16 @@ def invocation(state: str, group: int | None = None, chunk: int = 0, **meter: An
     return json.dumps({**line, "meter": figures | meter})
 
 
-def listed(users: int, admitted: int | None = None) -> str:
+def listed(users: int, admitted: int | None = None, execution: str = "") -> str:
     """What List Users logs."""
-    asked = users if admitted is None else admitted
-    return json.dumps({"message": "listed", "run_id": RUN, "listed": users, "admitted": asked})
+    line = {"message": "listed", "run_id": RUN, "execution": execution, "listed": users}
+    return json.dumps(line | {"admitted": users if admitted is None else admitted})
+
+
+def not_listed(decision: str, execution: str) -> str:
+    """What List Users logs when it leaves the run to another execution."""
+    line = {"message": "not listed", "run_id": RUN, "execution": execution}
+    return json.dumps(line | {"decision": decision})
 
 
 def received(rows: int, *groups: tuple[int, int]) -> str:

@@ -86,6 +86,8 @@ def test_an_invocation_logs_its_identity_and_its_meter(environment: Environment)
     (line,) = environment.run(f"handler({EVENT}, context)")
 
     assert line["message"] == "invocation"
+    assert line["request_id"] == "r"
+    assert "error" not in line
     assert {k: line[k] for k in ("state", "tenant", "run_id", "chunk", "group")} == {
         "state": "Call API", "tenant": "acme", "run_id": "acme-1", "chunk": 2, "group": 3,
     }  # fmt: skip

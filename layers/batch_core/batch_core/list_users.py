@@ -103,7 +103,8 @@ class UserLister:
             requests_per_second=self.settings.api_requests_per_second,
             ends_at=start.started.timestamp() + RUN_SECONDS - FINISH_SECONDS,
         )
-        logger.append_keys(run_id=run.id)
+        # The workflow's log names the execution alone, and no run.
+        logger.append_keys(run_id=run.id, execution=start.owner)
         if start.late:
             return self._not_listed("late", run)
         lease = self.ledger.open(

@@ -76,8 +76,13 @@ def observed(state: str) -> Callable[[Handler], Handler]:
                 append=False, formatter_options=None, state=state, **_identity(event)
             )
             response = None
+            failure: dict[str, Any] = {}
             try:
                 response = traced(event, context)
+            except Exception as error:
+                # Its text may hold what the job or the API said of a user; the class does not.
+                failure = {"error": type(error).__name__}
+                raise
             finally:
                 figures = meter.reading()
                 if "Records" not in event:
@@ -88,6 +93,9 @@ def observed(state: str) -> Callable[[Handler], Handler]:
                 cold = False
                 logger.info(
                     "invocation",
+                    # By this the workflow's log names the same invocation.
+                    request_id=context.aws_request_id,
+                    **failure,
                     meter={
                         "env_id": ENVIRONMENT_ID,
                         "memory_mb": int(context.memory_limit_in_mb),

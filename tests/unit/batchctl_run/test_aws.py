@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from batchctl.aws import StackAccess, aws_client_factory
 from batchctl.errors import BatchctlError
 from batchctl.run.costs import ExpressBill
 from batchctl.stacks import Stack
+from tests.support.express_log import a_run_with_failures
 
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Batch"
 EXECUTION = "arn:aws:states:us-east-1:123456789012:express:Batch:name:0f0f"
@@ -33,6 +37,26 @@ ANSWER = {
     "input": "{}",
     "output": '{"status":"completed"}',
 }
+
+
+class Paged:
+    """A client whose pages are given, and what it was asked."""
+
+    def __init__(self, *pages: dict[str, Any], error: ClientError | None = None) -> None:
+        self._pages = pages
+        self._error = error
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self._operation = ""
+
+    def get_paginator(self, operation: str) -> Paged:
+        self._operation = operation
+        return self
+
+    def paginate(self, **options: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append((self._operation, options))
+        if self._error is not None:
+            raise self._error
+        return iter(self._pages)
 
 
 class Clients:
@@ -170,3 +194,46 @@ def test_a_client_takes_the_config_it_is_made_with() -> None:
     client = aws_client_factory(session)("stepfunctions", read_timeout=320)
     config: Config = client.meta.config
     assert config.read_timeout == 320  # type: ignore[attr-defined]  # absent from the stubs
+
+
+def test_the_workflows_log_is_searched_for_the_execution_between_two_moments() -> None:
+    lines = [*a_run_with_failures().lines, "not an event"]
+    logs = Paged(
+        {
+            "events": [
+                {"eventId": str(n), "timestamp": n, "message": line} for n, line in enumerate(lines)
+            ]
+        }
+    )
+    stack = replace(STACK, outputs={"StateMachineLogGroup": "/aws/vendedlogs/acme"})
+    access = StackAccess(lambda service, **config: logs, stack)
+    found = list(access.workflow_events(EXECUTION, since_ms=1_000, until_ms=2_000))
+    assert [event.id for event in found] == list(range(1, len(lines)))
+    (operation, options), *_ = logs.asked
+    assert operation == "filter_log_events"
+    assert options["logGroupName"] == "/aws/vendedlogs/acme"
+    assert options["filterPattern"] == f'"{EXECUTION}"'
+    assert (options["startTime"], options["endTime"]) == (1_000, 2_000)
+
+
+def test_on_the_local_cloud_the_history_takes_the_place_of_the_log() -> None:
+    event = {
+        "id": 4, "type": "TaskFailed", "timestamp": STARTED, "previousEventId": 3,
+        "taskFailedEventDetails": {"error": "ApiError"},
+    }  # fmt: skip
+    history = Paged({"events": [event]})
+    access = StackAccess(lambda service, **config: history, STACK, local=True)
+    (found,) = access.workflow_events(EXECUTION, since_ms=0)
+    assert (found.id, found.previous, found.details) == (4, 3, {"error": "ApiError"})
+    assert found.at_ms == int(STARTED.timestamp() * 1000)
+
+
+def test_an_execution_that_the_local_cloud_has_forgotten_has_no_events() -> None:
+    def refusing(code: str) -> StackAccess:
+        error = ClientError({"Error": {"Code": code}}, "GetExecutionHistory")
+        history = Paged(error=error)
+        return StackAccess(lambda service, **config: history, STACK, local=True)
+
+    assert list(refusing("ExecutionDoesNotExist").workflow_events(EXECUTION, since_ms=0)) == []
+    with pytest.raises(BatchctlError, match="cannot be read"):
+        list(refusing("AccessDenied").workflow_events(EXECUTION, since_ms=0))

@@ -28,7 +28,7 @@ def call(group: int, ended_ms: int, *, init_ms: float | None = None, **meter: in
 def step(state: str, ended_ms: int, group: int | None = None, **meter: int) -> Invocation:
     chunk = None if group is None else 0
     return Invocation(
-        state, chunk, group, Time(20.0), None, 256, f"{state}{group}", ended_ms, meter
+        state, chunk, group, Time(20.0), None, 256, f"{state}{group}", ended_ms, meter=meter
     )
 
 
