@@ -22,9 +22,10 @@ from batchctl.log_events import LogEvent
 from batchctl.replay.bucket import S3Bucket
 from batchctl.run.collect import Collector
 from batchctl.trace.database import THIS_RUNS_ROW, stops_of
+from batchctl.trace.document import document
 from batchctl.trace.history import History
 from batchctl.trace.moment import slot_of_run, window
-from batchctl.trace.show import document, shown, shown_journey
+from batchctl.trace.show import shown, shown_journey
 from batchctl.trace.timeline import Trace, main_execution, trace_of
 from batchctl.trace.users import Journey, follow
 

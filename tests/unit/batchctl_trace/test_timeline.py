@@ -11,9 +11,10 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from batchctl.run.collect import Collector
+from batchctl.trace.document import document
 from batchctl.trace.events import Event
 from batchctl.trace.history import History
-from batchctl.trace.show import document, shown
+from batchctl.trace.show import shown
 from batchctl.trace.timeline import Trace, trace_of
 from tests.support.express_log import BEGAN_MS, EXECUTION, ExpressLog, a_run_with_failures
 from tests.support.run_lines import (
