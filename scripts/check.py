@@ -1,4 +1,4 @@
-"""Run every gate and say which fail: style, types, the template, the workflow, the arrows."""
+"""Run every gate and say which fail: style, types, templates, tenants, the workflow, arrows."""
 # ruff: noqa: T201
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
+TEMPLATES = sorted(path.name for path in ROOT.glob("*.yaml"))
 MACHINES = sorted((ROOT / "statemachine").glob("*.json"))
 GATES: dict[str, list[str]] = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
-    "sam validate": ["sam", "validate"],
+    **{f"sam validate {name}": ["sam", "validate", "--template-file", name] for name in TEMPLATES},
     "sam validate --lint": ["sam", "validate", "--lint"],
-    "cfn-lint": ["cfn-lint", "template.yaml"],
+    "cfn-lint": ["cfn-lint", "--include-checks", "I", "--", *TEMPLATES],
+    "tenants": ["batchctl", "tenants", "check"],
     "statelint": ["python", "scripts/statelint.py", *map(str, MACHINES)],
     "arrows": ["pytest", "-q", "tests/architecture"],
 }

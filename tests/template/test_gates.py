@@ -12,6 +12,7 @@ import pytest
 
 from tests.template.translation import ROOT, TEMPLATE
 
+TEMPLATES = sorted(path.name for path in ROOT.glob("*.yaml"))
 SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:database-AbCdEf"
 GATES = {
     # Both: each finds what the other one lets through.
@@ -40,9 +41,10 @@ def gate(name: str, template: Path, home: Path) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("name", GATES)
-def test_a_gate_lets_the_template_through(name: str, tmp_path: Path) -> None:
-    passed = gate(name, TEMPLATE, tmp_path)
+def test_a_gate_lets_a_template_through(name: str, template: str, tmp_path: Path) -> None:
+    passed = gate(name, ROOT / template, tmp_path)
 
     assert passed.returncode == 0, passed.stdout + passed.stderr
 
