@@ -72,14 +72,20 @@ def test_a_records_wait_is_from_where_it_was_put_to_where_it_was_received() -> N
     lines = [step("Process Users", 2_000, 0), step("Process Users", 2_100, 1)]
     received = [
         Received(2_150, records=2, rows=150, groups=[(0, 0), (0, 1)]),
-        # The writer's clock is behind, or the line of the group did not arrive.
-        Received(1_990, records=2, rows=20, groups=[(0, 0), (7, 7)]),
+        # Of the group there is no line.
+        Received(1_990, records=1, rows=20, groups=[(7, 7)]),
     ]
     writes = course_of(lines, received)["writes"]
     assert (writes["lag_p50_ms"], writes["lag_p99_ms"]) == (50, 150)
     totals = [sum(column) for column in zip(*writes["over_time"], strict=True)]
-    assert totals[1:4] == [2, 4, 170]
+    assert totals[1:4] == [2, 3, 170]
     assert max(row[4] for row in writes["over_time"]) == 150
+
+
+def test_a_writer_whose_clock_is_behind_did_not_receive_before_it_was_put() -> None:
+    received = [Received(1_990, records=1, rows=20, groups=[(0, 0)])]
+    writes = course_of([step("Process Users", 2_000, 0)], received)["writes"]
+    assert (writes["lag_p50_ms"], writes["over_time"][0][4]) == (0, 0)
 
 
 def test_connections_are_counted_by_function_from_their_first_use() -> None:
