@@ -149,7 +149,7 @@ def test_whatever_the_size_and_the_letters_of_the_answers_no_state_grows_with_th
 
     check()
     lab.report(
-        "answers of up to 250 KB, of one to four bytes a letter",
+        "answers of up to 240 KB, of one to six bytes a letter",
         times=seen["runs"],
         users=seen["users"],
         accounted=seen["accounted"],
