@@ -192,6 +192,8 @@ class Collector:
             case "listed":
                 self._listed = int(line["listed"])
                 self._admitted = int(line["admitted"])
+                # The lister makes groups smaller than it was asked to when the API's rate is low.
+                self._group_size = int(line["group_size"])
                 self.starts.append(Start.from_line(line, at_ms))
             case "not listed":
                 self.starts.append(Start.from_line(line, at_ms))

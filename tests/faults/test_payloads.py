@@ -122,6 +122,7 @@ class PayloadLab:
             "listed": len(users),
             "tally": Tally().to_json(),
             "held_back": {"backing_off": 0, "quarantined": 0, "carried_over": 0},
+            "lanes": {"chunks": 4, "groups": 10},
             "chunks": chunks,
         }
 

@@ -32,10 +32,13 @@ def invocation(
     return json.dumps({**line, "meter": figures | meter})
 
 
-def listed(users: int, admitted: int | None = None, execution: str = "") -> str:
+def listed(
+    users: int, admitted: int | None = None, execution: str = "", group_size: int = 100
+) -> str:
     """What List Users logs."""
     line = {"message": "listed", "run_id": RUN, "execution": execution, "listed": users}
-    return json.dumps(line | {"admitted": users if admitted is None else admitted})
+    asked = users if admitted is None else admitted
+    return json.dumps(line | {"admitted": asked, "group_size": group_size})
 
 
 def not_listed(decision: str, execution: str) -> str:

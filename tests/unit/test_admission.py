@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_core.admission import Plan, plan
+from batch_core.admission import Lanes, Plan, plan
 from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS
 from batch_core.ports import LastRun
 from tests.unit.test_list_users import configured
@@ -24,7 +24,9 @@ def planned(group_size: int = 100, last: LastRun | None = None, **settings: Any)
 
 
 def test_without_a_run_before_only_the_sizes_are_the_limit() -> None:
-    assert planned() == Plan(users=CHUNKS_PER_RUN * 5_000, chunk_size=5_000)
+    assert planned() == Plan(
+        users=CHUNKS_PER_RUN * 5_000, chunk_size=5_000, group_size=100, lanes=Lanes(8, 40)
+    )
 
 
 def test_a_chunk_never_has_more_groups_than_a_map_may_iterate_over() -> None:
@@ -104,6 +106,37 @@ def test_what_is_admitted_takes_no_longer_than_there_is_time(
     assert fits.chunk_size // group_size <= GROUPS_PER_CHUNK
 
 
-@pytest.mark.parametrize("rate", [0.001, 0.4])
-def test_a_rate_so_low_that_nothing_fits_still_lets_a_group_through(rate: float) -> None:
-    assert planned(api_requests_per_second=rate).users == 100
+@pytest.mark.parametrize(
+    ("rate", "lanes", "group_size"),
+    [
+        (5_000, Lanes(8, 40), 100),
+        (3_200, Lanes(8, 40), 100),
+        (500, Lanes(2, 25), 100),
+        (100, Lanes(1, 10), 100),
+        (10, Lanes(1, 1), 100),
+        (5, Lanes(1, 1), 100),
+        (1, Lanes(1, 1), 40),
+        (0.1, Lanes(1, 1), 4),
+        (0.001, Lanes(1, 1), 1),
+    ],
+)
+def test_a_low_rate_makes_a_narrow_run_and_then_small_groups(
+    rate: float, lanes: Lanes, group_size: int
+) -> None:
+    made = planned(api_requests_per_second=rate)
+
+    assert (made.lanes, made.group_size) == (lanes, group_size)
+
+
+@given(rate=st.floats(0.1, 100_000), group_size=st.integers(1, 1_000))
+def test_a_group_ends_in_time_at_its_share_of_any_rate(rate: float, group_size: int) -> None:
+    made = planned(group_size, api_requests_per_second=rate)
+
+    assert made.group_size * made.lanes.at_once / rate <= 40 or made.group_size == 1
+    assert made.lanes.chunks <= 8
+    assert made.lanes.groups <= 40
+    assert made.users >= made.group_size
+
+
+def test_one_user_per_group_keeps_the_rate_with_few_groups() -> None:
+    assert planned(1, api_requests_per_second=2.0).lanes == Lanes(1, 20)

@@ -69,6 +69,7 @@ class StandIns:
             "listed": self._users + 1,
             "tally": Tally(rejected=1).to_json(),
             "held_back": HELD_BACK,
+            "lanes": {"chunks": 40, "groups": 40},
             "chunks": chunks,
         }
 
@@ -341,6 +342,16 @@ def test_concurrency_comes_from_the_templates_parameters(jsonata: Jsonata) -> No
     execution = execute(jsonata, StandIns(), ChunkConcurrency=3, GroupConcurrency=17)
 
     assert execution.concurrency == {"For Each Chunk": 3, "For Each Group": 17}
+
+
+def test_the_lister_may_ask_for_a_narrower_run(jsonata: Jsonata) -> None:
+    functions = StandIns()
+    listing = functions.list_users({}) | {"lanes": {"chunks": 1, "groups": 5}}
+    functions.answers["list_users"] = lambda _: listing
+
+    execution = execute(jsonata, functions, ChunkConcurrency=3, GroupConcurrency=17)
+
+    assert execution.concurrency == {"For Each Chunk": 1, "For Each Group": 5}
 
 
 def test_the_largest_state_does_not_grow_with_the_number_of_users(jsonata: Jsonata) -> None:

@@ -26,9 +26,26 @@ from batch_core.user_state import can_be_marked
 
 # Not all of the time is used: groups differ, and cold starts take theirs.
 _USED: Final = 0.8
+# How long a group may take at its share of the API's rate: what an invocation has is about 55 s,
+# and a group that is over soon lets the run end soon.
+_GROUP_SECONDS: Final = 10.0
+_GROUP_SECONDS_MOST: Final = 40.0
 # Were chunks cut smaller for few users, a tenant that grows tenfold overnight would not fit into
 # `CHUNKS_PER_RUN` of them.
 _LEAST_CHUNK: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Chunks at once, and groups at once in each of them."""
+
+    chunks: int
+    groups: int
+
+    @property
+    def at_once(self) -> int:
+        """Groups at once in all."""
+        return self.chunks * self.groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +58,16 @@ class Plan:
         At most so many; the others are carried over.
     chunk_size
         Users per chunk: whole groups.
+    group_size
+        Users per invocation.
+    lanes
+        How wide the run's Maps may be.
     """
 
     users: int
     chunk_size: int
+    group_size: int
+    lanes: Lanes
 
 
 def plan(
@@ -63,24 +86,41 @@ def plan(
     seconds
         What the groups have.
     """
-    groups_at_once = settings.chunk_concurrency * settings.group_concurrency
+    lanes = lanes_of(settings, group_size)
+    if rate := settings.api_requests_per_second:
+        group_size = min(group_size, max(int(rate * _GROUP_SECONDS_MOST / lanes.at_once), 1))
     largest = _whole_groups(min(settings.chunk_size, GROUPS_PER_CHUNK * group_size), group_size)
     if last is not None and last.stopped:
-        return Plan(min(PROBE_USERS, CHUNKS_PER_RUN * largest), largest)
+        return Plan(min(PROBE_USERS, CHUNKS_PER_RUN * largest), largest, group_size, lanes)
     fits = CHUNKS_PER_RUN * largest
-    if settings.api_requests_per_second:
-        fits = min(fits, int(settings.api_requests_per_second * seconds * _USED))
+    if rate:
+        fits = min(fits, int(rate * seconds * _USED))
     if last is not None and last.user_ms:
-        fits = min(fits, int(groups_at_once * seconds * _USED * 1000 / last.user_ms))
+        fits = min(fits, int(lanes.at_once * seconds * _USED * 1000 / last.user_ms))
     fits = max(fits, group_size)
     # A chunk has so many groups at once and no more: as many chunks as may run at once use all of
     # the lanes, and chunks of one size leave none of them waiting.
     expected = fits
     if last is not None:
-        expected = min(fits, max(last.listed, settings.chunk_concurrency * _LEAST_CHUNK))
-    lane = ceil(expected / settings.chunk_concurrency / group_size) * group_size
+        expected = min(fits, max(last.listed, lanes.chunks * _LEAST_CHUNK))
+    lane = ceil(expected / lanes.chunks / group_size) * group_size
     chunk_size = min(lane, largest)
-    return Plan(min(fits, CHUNKS_PER_RUN * chunk_size), chunk_size)
+    return Plan(min(fits, CHUNKS_PER_RUN * chunk_size), chunk_size, group_size, lanes)
+
+
+def lanes_of(settings: ListUsersSettings, group_size: int) -> Lanes:
+    """Say how wide a run is: as its parameters allow, or as the API's rate keeps busy.
+
+    The rate is shared out among the groups that run at once. Shared among too many, it would leave
+    none of them enough to end in time, and all of them would be paid for waiting.
+    """
+    wide = Lanes(settings.chunk_concurrency, settings.group_concurrency)
+    rate = settings.api_requests_per_second
+    busy = max(int(rate * _GROUP_SECONDS / group_size), 1)
+    if not rate or busy >= wide.at_once:
+        return wide
+    chunks = ceil(busy / wide.groups)
+    return Lanes(chunks, busy // chunks)
 
 
 def _whole_groups(users: int, group_size: int) -> int:

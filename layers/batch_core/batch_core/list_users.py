@@ -10,7 +10,7 @@ from itertools import batched
 from typing import Any, Final
 
 from batch_core import chunks, meter
-from batch_core.admission import Admission, plan
+from batch_core.admission import Admission, Lanes, plan
 from batch_core.back_off import BackOff
 from batch_core.chunks import Chunk
 from batch_core.errors import ConfigurationError, DatabaseError, TransientDatabaseError
@@ -147,6 +147,7 @@ class UserLister:
             last = replace(last, stopped=False)
         seconds = RUN_SECONDS - FINISH_SECONDS - LISTING_SECONDS
         planned = plan(settings, group_size=run.group_size, last=last, seconds=seconds)
+        run = replace(run, group_size=planned.group_size)
         admission = Admission(
             version=run.version,
             limit=planned.users,
@@ -170,13 +171,15 @@ class UserLister:
                 next_user=admission.next_user,
             ),
         )
-        run = replace(run, requests_per_second=share(settings, pointers))
+        rate = settings.api_requests_per_second
+        run = replace(run, requests_per_second=share(rate, planned.lanes, pointers))
         admission.failures.log()
         tally = admission.failures.tally
         logger.info(
             "listed",
             listed=admission.listed,
             admitted=admission.admitted,
+            group_size=run.group_size,
             chunks=len(pointers),
             rejected=tally.rejected,
             **asdict(held_back),
@@ -188,6 +191,7 @@ class UserLister:
             tally=tally,
             pointers=pointers,
             held_back=held_back,
+            lanes=planned.lanes,
         )
 
     def _put(self, run: Run, n: int, users: Sequence[bytes]) -> Chunk:
@@ -262,16 +266,14 @@ def back_off_of(settings: ListUsersSettings) -> BackOff:
     )
 
 
-def share(settings: ListUsersSettings, pointers: Sequence[Chunk]) -> float:
+def share(rate: float, lanes: Lanes, pointers: Sequence[Chunk]) -> float:
     """What one group may ask of the API per second when all that run at once share the rate."""
     widest = max((chunk.groups for chunk in pointers), default=1)
-    at_once = min(len(pointers) or 1, settings.chunk_concurrency) * min(
-        widest, settings.group_concurrency
-    )
-    return settings.api_requests_per_second / at_once
+    return rate / (min(len(pointers) or 1, lanes.chunks) * min(widest, lanes.groups))
 
 
 _NOBODY: Final = HeldBack()
+_ONE: Final = Lanes(1, 1)
 
 
 def answer(
@@ -282,6 +284,7 @@ def answer(
     tally: Tally,
     pointers: Iterable[Chunk],
     held_back: HeldBack = _NOBODY,
+    lanes: Lanes = _ONE,
 ) -> dict[str, Any]:
     """What the state hands on."""
     return {
@@ -290,5 +293,6 @@ def answer(
         "listed": listed,
         "tally": tally.to_json(),
         "held_back": asdict(held_back),
+        "lanes": asdict(lanes),
         "chunks": [chunk.to_json() for chunk in pointers],
     }

@@ -24,7 +24,9 @@ class Pacer:
     def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
         self._interval = 1 / per_second if per_second > 0 else 0.0
         self._clock = clock
-        self._next = clock()
+        # The first waits like the others: so many calls take so many intervals, and groups of one
+        # user keep the rate, too.
+        self._next = clock() + self._interval
 
     def reserve(self, *, within: float) -> float | None:
         """Take the next place in the queue.

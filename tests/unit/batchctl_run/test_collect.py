@@ -143,3 +143,11 @@ def test_log_bytes_are_those_billed() -> None:
     found = collector(logs)
     found.sweep()
     assert found.log_bytes == len(line) + 26
+
+
+def test_groups_are_as_large_as_the_lister_made_them() -> None:
+    logs = FakeLogs()
+    logs.write("List Users", listed(200, group_size=40))
+    found = collector(logs)
+    found.sweep()
+    assert found.groups == 5
