@@ -5,7 +5,7 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults mutations soak bench check docs lock build up down clean
+.PHONY: help setup demo test faults mutations soak bench check docs lock build package sbom audit verify up down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,6 +37,18 @@ check: setup ## run the linters, the type checker and the template's gates
 
 build: setup ## build the template with sam
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
+
+package: setup ## build once and upload it for every tenant; BUCKET=, KEY= for its encryption
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/package.py --bucket "$(BUCKET)" $(if $(KEY),--key "$(KEY)")
+
+sbom: setup ## list everything that is deployed or used to build it, in CycloneDX
+	@$(BIN)/python scripts/supply_chain.py sbom
+
+audit: setup ## look everything up among the known vulnerabilities; asks a service on the internet
+	@$(BIN)/python scripts/supply_chain.py audit
+
+verify: setup ## is a deployment good? migrates it, runs it once, watches its alarms; STACK=, ROLE=
+	@$(BIN)/batchctl verify --stack "$(STACK)" $(if $(ROLE),--role "$(ROLE)") --json
 
 up: setup ## start the local cloud and deploy the tenant `demo` on it
 	@$(BIN)/batchctl up

@@ -22,6 +22,7 @@ from batchctl.commands.seed import seed
 from batchctl.commands.status import status
 from batchctl.commands.trace import trace
 from batchctl.commands.up import up
+from batchctl.commands.verify import verify
 from batchctl.errors import BatchctlError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     trace,
     replay,
     logs,
+    verify,
     bench,
 )
 

@@ -18,6 +18,7 @@ UV = ROOT / ".venv" / "bin" / "uv"
 
 DEVELOPMENT = "requirements/dev.in"
 MINISTACK = "requirements/ministack.in"
+SUPPLY_CHAIN = "requirements/supply_chain.in"
 LAYER = "layers/batch_core/requirements.in"
 IN_THE_LAMBDA_RUNTIME = (
     "boto3",
@@ -31,12 +32,13 @@ IN_THE_LAMBDA_RUNTIME = (
 
 
 def main() -> None:
-    """Lock the three environments."""
+    """Lock the four environments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
     compile_lock(DEVELOPMENT, *upgrade)
     compile_lock(MINISTACK, *upgrade)
+    compile_lock(SUPPLY_CHAIN, *upgrade)
     left_out = [part for name in IN_THE_LAMBDA_RUNTIME for part in ("--no-emit-package", name)]
     compile_lock(LAYER, "--constraint", "requirements/dev.txt", *left_out)
 

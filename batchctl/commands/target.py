@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from batchctl.aws import ClientFactory, StackAccess, aws_client_factory
 from batchctl.errors import BatchctlError, UsageError
@@ -52,8 +52,8 @@ def refuse(options: Mapping[str, object], place: str) -> None:
         raise UsageError(f"{' and '.join(given)} can only be used {place}.")
 
 
-def deployed(name: str, region: str | None, profile: str | None) -> Target:
-    """Find a stack on AWS.
+def deployed(name: str, region: str | None, profile: str | None, role: str | None = None) -> Target:
+    """Find a stack on AWS, in another role when one is given.
 
     Raises BatchctlError when there is none of that name, or the account cannot be reached.
     """
@@ -69,6 +69,8 @@ def deployed(name: str, region: str | None, profile: str | None) -> Target:
             f"There are no AWS credentials to look for stack {name} with. Sign in, or name a"
             " profile with --profile."
         )
+    if role is not None:
+        session = in_role(session, role)
     found = find_stack(session, name)
     if found is None:
         raise BatchctlError(
@@ -82,6 +84,21 @@ def deployed(name: str, region: str | None, profile: str | None) -> Target:
         region=session.region_name,
         reports=default_home() / "reports",
         local=False,
+    )
+
+
+def in_role(session: boto3.Session, role: str) -> boto3.Session:
+    """Take on a role for an hour. Raises BatchctlError when that is not allowed."""
+    try:
+        taken = session.client("sts").assume_role(RoleArn=role, RoleSessionName="batchctl")
+    except (BotoCoreError, ClientError) as error:
+        raise BatchctlError(f"The role {role} cannot be taken on: {error}") from error
+    credentials = taken["Credentials"]
+    return boto3.Session(
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+        region_name=session.region_name,
     )
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from batchctl.errors import BatchctlError
 from batchctl.local import emulator, mariadb, processes, sam
@@ -23,6 +22,7 @@ from batchctl.local.home import default_home, exclusive, read_json, write_json
 from batchctl.local.mariadb import MariaDb
 from batchctl.local.processes import ProcessId
 from batchctl.local.servers import REGION, HttpServer, MiniStack, SampleApi
+from batchctl.migrations import migrate
 from batchctl.stacks import Stack, find_stack
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class LocalCloud:
             )
             stack = self.stack(tenant)
             emulator.mend(self.client, stack)
-            self._migrate(stack)
+            migrate(self.client, stack, self._report)
             self._remember_deployments({**deployments, tenant: fingerprint})
             return stack
 
@@ -410,27 +410,3 @@ class LocalCloud:
                 f"Stack {name}, which a failed deployment left behind, cannot be deleted (it is "
                 f"{status()}). Start afresh with: batchctl down, then batchctl up"
             )
-
-    def _migrate(self, stack: Stack) -> None:
-        client = self.client("lambda", read_timeout=900, retries={"total_max_attempts": 1})
-        try:
-            answer = client.invoke(FunctionName=stack.migrate_function, Payload=b"{}")
-            payload = json.loads(answer["Payload"].read() or b"null")
-        except (BotoCoreError, ClientError) as error:
-            raise BatchctlError(f"The migrations of {stack.name} could not run: {error}") from error
-        if "FunctionError" in answer:
-            reason = payload.get("errorMessage") if isinstance(payload, dict) else payload
-            raise BatchctlError(f"The migrations of {stack.name} failed: {reason}")
-        self._report(f"migrated the schema: {_in_words(payload)}")
-
-
-def _in_words(result: Any) -> str:
-    if not isinstance(result, dict):
-        return str(result)
-    return ", ".join(f"{name} {_words(value)}" for name, value in result.items())
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, list):
-        return "none" if not value else " ".join(str(item) for item in value)
-    return str(value)

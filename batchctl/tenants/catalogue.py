@@ -66,7 +66,11 @@ def load(document: Document, schema: Path, parameters: Parameters) -> tuple[Tena
     if problems:
         raise InvalidFileError(document.file, problems)
     tenants = tuple(_inherit(document, number) for number in range(_count(document)))
-    problems = [*_of_combinations(document, tenants, parameters), *_of_databases(document, tenants)]
+    problems = [
+        *_of_combinations(document, tenants, parameters),
+        *_of_databases(document, tenants),
+        *_of_regions(document, tenants),
+    ]
     if problems:
         raise InvalidFileError(document.file, problems)
     return tenants
@@ -158,6 +162,11 @@ def _of_names(document: Document, parameters: Parameters) -> Iterator[Problem]:
             yield document.problem(
                 place, f"{name} is there already, on line {seen[name]}. Give another name"
             )
+        for other in seen:
+            short, long = sorted((name, other), key=len)
+            if long.startswith(f"{short}-"):
+                message = f"what {short} may do goes by the start of names, which {long} has too"
+                yield document.problem(place, f"{message}. Give another name")
         seen.setdefault(name, document.lines[place])
         for field in ("account", "region"):
             if field not in tenant and field not in defaults:
@@ -217,3 +226,15 @@ def _of_databases(document: Document, tenants: tuple[Tenant, ...]) -> Iterator[P
                     ("tenants", number, "parameters", field),
                     f"tenant {owner} has the same one on that server. Give each tenant its own",
                 )
+
+
+def _of_regions(document: Document, tenants: tuple[Tenant, ...]) -> Iterator[Problem]:
+    """A stack's code lies in a bucket of its own region, and the pipeline has one bucket."""
+    home = next(tenant.region for tenant in tenants if tenant.wave == 0)
+    for number, tenant in enumerate(tenants):
+        if tenant.region != home:
+            yield document.problem(
+                ("tenants", number, "region"),
+                f"the canary is in {home}, and a pipeline serves one region. Keep the tenants of"
+                " another region in a checkout of their own",
+            )

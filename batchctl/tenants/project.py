@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchctl.errors import BatchctlError
-from batchctl.tenants import catalogue, document, parameters, samconfig
+from batchctl.tenants import catalogue, document, parameters, pipeline, samconfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,15 @@ class Project:
 
     def rendered(self, tenants: Sequence[Tenant]) -> dict[Path, str]:
         """Return the files that are written from the tenants."""
-        return {self.root / "samconfig.toml": samconfig.render(tenants)}
+        template = self.root / "pipeline.yaml"
+        try:
+            written = template.read_text(encoding="utf-8")
+        except OSError as error:
+            raise BatchctlError(f"{template} cannot be read: {error.strerror}.") from error
+        return {
+            self.root / "samconfig.toml": samconfig.render(tenants),
+            template: pipeline.render(written, tenants),
+        }
 
     def stale(self, tenants: Sequence[Tenant]) -> list[Path]:
         """Return the files that are not as they would be written."""

@@ -16,6 +16,9 @@ from batchctl.stacks import Stack, find_stack
 from batchctl.tenants.project import Project
 from tests.support.checkout import ROOT
 
+PROJECT = Project(ROOT)
+CANARY = next(tenant for tenant in PROJECT.tenants(PROJECT.read()) if tenant.wave == 0)
+
 
 @pytest.fixture
 def canary(cloud: LocalCloud) -> Iterator[Stack]:
@@ -23,7 +26,7 @@ def canary(cloud: LocalCloud) -> Iterator[Stack]:
     built = sam.build(cloud.home, sam.TEMPLATE, lambda _: None)
     done = subprocess.run(
         [
-            *(Path(sys.executable).with_name("sam"), "deploy", "--config-env", "canary"),
+            *(Path(sys.executable).with_name("sam"), "deploy", "--config-env", CANARY.name),
             *("--config-file", sam.CONFIG, "--no-confirm-changeset"),
             *("--template-file", built),  # not .aws-sam/build, which is the person's
         ],
@@ -35,19 +38,16 @@ def canary(cloud: LocalCloud) -> Iterator[Stack]:
     )
     try:
         assert done.returncode == 0, done.stdout + done.stderr
-        found = find_stack(cloud.session(), "batch-canary", endpoint_url=cloud.endpoint_url)
+        found = find_stack(cloud.session(), CANARY.stack, endpoint_url=cloud.endpoint_url)
         assert found is not None
         yield found
     finally:
-        cloud.client("cloudformation").delete_stack(StackName="batch-canary")
+        cloud.client("cloudformation").delete_stack(StackName=CANARY.stack)
 
 
 def test_a_tenants_section_deploys_what_the_tenants_file_says(canary: Stack) -> None:
-    project = Project(ROOT)
-    tenant, *_ = project.tenants(project.read())
-
     assert canary.status == "CREATE_COMPLETE"
-    assert canary.parameters.items() >= tenant.parameters.items()
+    assert canary.parameters.items() >= CANARY.parameters.items()
 
 
 def versions(cloud: LocalCloud, tenant: str) -> dict[str, str]:

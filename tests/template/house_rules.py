@@ -337,6 +337,13 @@ def wide_functions_can_be_bounded(template: Json) -> Problems:
             yield f"{name} could take the whole account's concurrency"
 
 
+def roles_can_be_bounded(template: Json) -> Problems:
+    wanted = {"Fn::If": ["UseBoundary", {"Ref": "PermissionsBoundaryArn"}, NO_VALUE]}
+    for name, role in of_type(template, "IAM::Role").items():
+        if role["Properties"].get("PermissionsBoundary") != wanted:
+            yield f"{name} gets beyond the boundary that a pipeline's deploy role insists on"
+
+
 def roles_are_for_one_service_of_this_account(template: Json) -> Problems:
     for name, role in of_type(template, "IAM::Role").items():
         (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]

@@ -302,6 +302,11 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
         "CallApiFunction could take",
     ),
     (
+        rules.roles_can_be_bounded,
+        take("MigrateRole", "PermissionsBoundary"),
+        "MigrateRole gets beyond",
+    ),
+    (
         rules.roles_are_for_one_service_of_this_account,
         drop(R, "ScheduleRole", *TRUST, "Condition"),
         "scheduler.amazonaws.com may assume",

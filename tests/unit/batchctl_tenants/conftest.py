@@ -47,9 +47,10 @@ tenants:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """Two tenants in a checkout that has the real template and schema."""
+    """Two tenants in a checkout that has the real templates and schema."""
     (tmp_path / "tenants").mkdir()
-    shutil.copy(ROOT / "template.yaml", tmp_path)
+    for name in ("template.yaml", "pipeline.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     shutil.copy(ROOT / "tenants" / "tenants.schema.json", tmp_path / "tenants")
     (tmp_path / "tenants" / "tenants.yaml").write_text(PLAIN)
     return Project(tmp_path)

@@ -59,6 +59,7 @@ def test_the_digest_changes_with_every_parameter(project: Project) -> None:
         ("  - name: acme\n", "  - name: Acme\n", 21, "tenants[1].name", "Give this: a lower-case"),
         ("  - name: acme\n", "  - name: default\n", 21, "tenants[1].name", "another name"),
         ("  - name: acme\n", "  - name: canary\n", 21, "tenants[1].name", "on line 12"),
+        ("  - name: acme\n", "  - name: canary-2\n", 21, "tenants[1].name", "another name"),
         ("  - name: acme\n", "  - \n", 22, "tenants[1].name", "it is missing. Give a name"),
         ("  - name: acme\n", "  - name: 7\n", 21, "tenants[1].name", "Give a name"),
         ("    wave: 1\n", "", 21, "tenants[1].wave", "it is missing. Give a whole number"),
@@ -143,6 +144,13 @@ def test_a_wave_that_a_stage_cannot_hold_is_refused(project: Project) -> None:
 
     assert problem.field == f"tenants[{WAVE_MAX + 1}].wave"
     assert "another wave" in problem.message
+
+
+def test_tenants_of_two_regions_are_refused(project: Project) -> None:
+    (problem,) = said(project, ('    account: "444455556666"\n', "    region: us-east-1\n"))
+
+    assert (problem.line, problem.field) == (23, "tenants[1].region")
+    assert "checkout of their own" in problem.message
 
 
 def test_a_file_that_is_not_there_is_named(project: Project) -> None:

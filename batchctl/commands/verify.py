@@ -1,0 +1,85 @@
+"""batchctl verify."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import typer
+
+from batchctl import console
+from batchctl.alarms import Alarms
+from batchctl.commands.options import JsonLine, Profile, Region
+from batchctl.commands.run import Wish, advice, perform
+from batchctl.commands.target import Target, deployed
+from batchctl.errors import BatchctlError
+from batchctl.migrations import migrate
+from batchctl.run.report import RunReport
+from batchctl.run.summary import summary
+from batchctl.run.verdict import LEFT_TO_ANOTHER
+
+# An earlier run may be under way: it ends within five minutes.
+_ATTEMPTS: Final = 7
+_PAUSE_S: Final = 60.0
+
+
+def verify(
+    *,
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The stack that was just deployed.")],
+    role: Annotated[
+        str | None, typer.Option(metavar="ARN", help="A role to do it in, in the stack's account.")
+    ] = None,
+    alarm_seconds: Annotated[
+        int, typer.Option(metavar="S", min=0, help="How long no alarm may ring after the run.")
+    ] = 180,
+    region: Region = None,
+    profile: Profile = None,
+    as_json: JsonLine = False,
+) -> None:
+    """Say whether a deployment is good: migrate the schema, run the batch once, watch the alarms.
+
+    The status is 0 only when the run completed with everybody accounted for and no alarm rings.
+    """
+    target = deployed(stack, region, profile, role)
+    migrate(target.client, target.stack, console.step)
+    report = first_run(target)
+    alarms = Alarms(target.client, target.stack.name)
+    ringing = alarms.watch(alarm_seconds) if report.verdict.good else alarms.ringing()
+    if as_json:
+        line = {**report.line(), "alarms": {"watched": len(alarms.names), "ringing": ringing}}
+        sys.stdout.write(json.dumps(line) + "\n")
+    else:
+        console.out.print(summary(report, advice(report, target)), soft_wrap=False)
+        watched = len(alarms.names)
+        console.out.print(f"Alarms: {watched} watched for {alarm_seconds} s", highlight=False)
+    if ringing:
+        raise BatchctlError(
+            f"The alarms {', '.join(ringing)} of stack {stack} ring. Look at the run with:"
+            f" {target.hint(report.run_id)}"
+        )
+    if not report.verdict.good:
+        raise typer.Exit(1)
+
+
+def first_run(
+    target: Target,
+    *,
+    run: Callable[[Target, Wish], RunReport] = perform,
+    sleep: Callable[[float], None] = time.sleep,
+) -> RunReport:
+    """Run the batch once; while another run is under way, wait for its end and try again."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        report = run(target, Wish(None, None, None, None, _now()))
+        if report.verdict.status not in LEFT_TO_ANOTHER.values() or attempt == _ATTEMPTS:
+            break
+        console.step("another run is under way; waiting for its end")
+        sleep(_PAUSE_S)
+    return report
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,50 @@
+"""Build once and upload it once: the same code for every tenant, who differ in parameters only.
+
+What is left in .aws-sam/package is all that a deployment needs: the template, which names what was
+uploaded, and a file of parameters and tags for each tenant.
+"""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from pathlib import Path
+
+from batchctl.tenants import pipeline
+from batchctl.tenants.project import Project
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / ".aws-sam" / "package"
+
+
+def main() -> None:
+    """Build, upload and write down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bucket", required=True, help="where the code goes")
+    parser.add_argument("--key", help="the KMS key to encrypt it with")
+    given = parser.parse_args()
+    # First: a file of tenants that does not hold needs no build.
+    project = Project(ROOT)
+    tenants = project.tenants(project.read())
+    PACKAGE.mkdir(parents=True, exist_ok=True)
+    key = ["--kms-key-id", given.key] if given.key else []
+    sam("build")
+    sam(
+        "package",
+        *("--s3-bucket", given.bucket, "--s3-prefix", "packages", *key),
+        *("--output-template-file", str(PACKAGE / "template.yaml")),
+    )
+    for tenant in tenants:
+        text = pipeline.configuration(tenant)
+        (PACKAGE / f"{tenant.name}.json").write_text(text, encoding="utf-8")
+    print(f"package: {len(tenants)} tenants in {PACKAGE.relative_to(ROOT)}")
+
+
+def sam(*words: str) -> None:
+    """Run sam, which `make` puts on the path with the interpreter that it builds for."""
+    subprocess.run(["sam", *words], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""The pipeline: once tested and packaged, then wave by wave, each tenant with its own roles."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+from samtranslator.yaml_helper import yaml_parse
+
+from batchctl.tenants.project import Project
+from tests.template.translation import ROOT, Json, of_type, properties, short
+
+PROJECT = Project(ROOT)
+TENANTS = PROJECT.tenants(PROJECT.read())
+WAVES = ["Canary", *(f"Wave{n + 1}" for n in range(max(t.wave for t in TENANTS)))]
+
+
+@cache
+def template(name: str) -> Json:
+    parsed: Json = yaml_parse((ROOT / name).read_text())
+    return parsed
+
+
+def stages() -> dict[str, Json]:
+    pipeline = properties(template("pipeline.yaml"), "Pipeline")
+    return {stage["Name"]: stage for stage in pipeline["Stages"]}
+
+
+def statements(name: str, kind: str) -> Iterator[Json]:
+    for resource in of_type(template(name), kind).values():
+        values = resource["Properties"]
+        documents = [values["PolicyDocument"]] if "PolicyDocument" in values else []
+        documents += [policy["PolicyDocument"] for policy in values.get("Policies", [])]
+        for document in documents:
+            yield from document["Statement"]
+
+
+# --- the order of things --------------------------------------------------------------------------
+
+
+def test_it_updates_itself_before_it_builds_and_asks_before_it_leaves_the_canary() -> None:
+    later = ["Approve", *WAVES[1:]] if len(WAVES) > 1 else []
+    assert list(stages()) == ["Source", "Pipeline", "Build", "Canary", *later]
+    values = properties(template("pipeline.yaml"), "Pipeline")
+    assert (values["PipelineType"], values["ExecutionMode"]) == ("V2", "QUEUED")
+    (update,) = stages()["Pipeline"]["Actions"]
+    assert update["Configuration"]["TemplatePath"] == "Source::pipeline.yaml"
+    given = json.loads(update["Configuration"]["ParameterOverrides"]["Fn::Sub"][0])
+    assert set(given) == set(template("pipeline.yaml")["Parameters"])
+
+
+@pytest.mark.parametrize("wave", WAVES)
+def test_a_wave_that_fails_is_rolled_back_and_stops_the_next(wave: str) -> None:
+    assert stages()[wave]["OnFailure"] == {"Result": "ROLLBACK"}
+
+
+@pytest.mark.parametrize("wave", WAVES)
+def test_tenants_of_a_wave_go_side_by_side_through_change_set_deployment_and_run(
+    wave: str,
+) -> None:
+    members = [tenant for tenant in TENANTS if tenant.wave == WAVES.index(wave)]
+    actions = {action["Name"]: action for action in stages()[wave]["Actions"]}
+
+    assert len(actions) == 3 * len(members)
+    for tenant in members:
+        prepare, deploy, verify = (
+            actions[f"{tenant.name}-{step}"] for step in ("prepare", "deploy", "verify")
+        )
+        assert [each["RunOrder"] for each in (prepare, deploy, verify)] == [1, 2, 3]
+        role = f"arn:${{AWS::Partition}}:iam::{tenant.account}:role/{tenant.stack}-deploy"
+        assert short(prepare["RoleArn"]) == short(deploy["RoleArn"]) == role
+        assert prepare["Configuration"]["ActionMode"] == "CHANGE_SET_REPLACE"
+        assert prepare["Configuration"]["TemplatePath"] == "Package::template.yaml"
+        assert prepare["Configuration"]["TemplateConfiguration"] == f"Package::{tenant.name}.json"
+        assert prepare["Configuration"]["Capabilities"] == "CAPABILITY_IAM"
+        assert deploy["Configuration"]["ActionMode"] == "CHANGE_SET_EXECUTE"
+        variables = json.loads(short(verify["Configuration"]["EnvironmentVariables"]))
+        assert {each["name"]: each["value"] for each in variables} == {
+            "STACK": tenant.stack,
+            "ROLE": role,
+        }
+
+
+# --- what it runs ---------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[str]:
+    build = yaml.safe_load((ROOT / "buildspec.yml").read_text())
+    verify = properties(template("pipeline.yaml"), "VerifyProject")["Source"]["BuildSpec"]
+    for spec in (build, yaml.safe_load(verify)):
+        for phase in spec["phases"].values():
+            yield from phase.get("commands", [])
+
+
+def test_every_command_is_a_target_of_make() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    words = [command.split() for command in commands()]
+
+    assert {word[0] for word in words} == {"make"}
+    assert {word[1] for word in words} <= targets
+
+
+def test_it_is_packaged_once_after_everything_was_tested() -> None:
+    said = [command.split()[1] for command in commands()]
+
+    assert said == ["check", "test", "audit", "sbom", "package", "verify"]
+
+
+def test_the_project_that_runs_the_tests_may_deploy_nothing() -> None:
+    role = properties(template("pipeline.yaml"), "BuildRole")
+    actions = [
+        action
+        for statement in role["Policies"][0]["PolicyDocument"]["Statement"]
+        for action in [statement["Action"]]
+    ]
+
+    assert {str(each).split(":")[0].strip("['") for each in actions} == {"logs", "s3", "kms"}
+
+
+@pytest.mark.parametrize("name", ["BuildProject", "VerifyProject"])
+def test_a_project_is_encrypted_and_unprivileged(name: str) -> None:
+    values = properties(template("pipeline.yaml"), name)
+
+    assert values["Environment"]["PrivilegedMode"] is False
+    assert short(values["EncryptionKey"]) == "ArtifactKey.Arn"
+
+
+# --- what travels ---------------------------------------------------------------------------------
+
+
+def test_the_bucket_is_closed_encrypted_and_kept() -> None:
+    resource = template("pipeline.yaml")["Resources"]["Artifacts"]
+    values = resource["Properties"]
+
+    assert all(values["PublicAccessBlockConfiguration"].values())
+    assert len(values["PublicAccessBlockConfiguration"]) == 4
+    assert values["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    (rule,) = values["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert short(rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]) == "ArtifactKey.Arn"
+    assert values["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert {resource["DeletionPolicy"], resource["UpdateReplacePolicy"]} == {"Retain"}
+    assert properties(template("pipeline.yaml"), "ArtifactKey")["EnableKeyRotation"] is True
+
+
+def test_the_bucket_takes_tls_only_and_others_may_read_at_most() -> None:
+    policy = properties(template("pipeline.yaml"), "ArtifactsPolicy")["PolicyDocument"]
+    denied = [s["Condition"] for s in policy["Statement"] if s["Effect"] == "Deny"]
+    (allowed,) = (s for s in policy["Statement"] if s["Effect"] == "Allow")
+
+    assert denied == [
+        {"Bool": {"aws:SecureTransport": "false"}},
+        {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+    ]
+    assert allowed["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
+    condition = {"StringEquals": {"aws:PrincipalAccount": {"Ref": "TenantAccounts"}}}
+    assert allowed["Condition"] == condition
+
+
+# --- who may deploy -------------------------------------------------------------------------------
+
+
+def test_a_role_of_a_tenant_is_made_within_the_boundary_or_not_at_all() -> None:
+    grants = {"iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"}
+    grants |= {"iam:PutRolePermissionsBoundary", "iam:DetachRolePolicy", "iam:DeleteRolePolicy"}
+    granting = [
+        statement
+        for statement in statements("access.yaml", "IAM::ManagedPolicy")
+        if grants & set(statement["Action"])
+    ]
+
+    (only,) = granting
+    assert grants == set(only["Action"])
+    assert only["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}}
+
+
+def test_nobody_may_take_a_boundary_away_or_change_what_access_yaml_made() -> None:
+    text = (ROOT / "access.yaml").read_text()
+    own = {
+        short(resource["Properties"].get(key))
+        for resource in template("access.yaml")["Resources"].values()
+        for key in ("RoleName", "ManagedPolicyName")
+        if key in resource["Properties"]
+    }
+
+    assert "DeleteRolePermissionsBoundary" not in text
+    assert len(own) == len(template("access.yaml")["Resources"])
+    assert [name for name in own if re.search(r"(Role|Policy)-", name)] == []
+
+
+def test_the_deploy_role_trusts_two_roles_of_the_pipeline_and_passes_one_to_cloudformation() -> (
+    None
+):
+    role = properties(template("access.yaml"), "DeployRole")
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    trusted = [short(each) for each in trust["Condition"]["ArnLike"]["aws:PrincipalArn"]]
+
+    assert [name.split("-")[-2] for name in trusted] == ["PipelineRole", "VerifyRole"]
+    (passing,) = (
+        s for s in statements("access.yaml", "IAM::Role") if s["Action"] == "iam:PassRole"
+    )
+    assert short(passing["Resource"]) == "CloudFormationRole.Arn"
+
+
+def outside(statement: Json) -> list[Any]:
+    """The resources of a statement that do not say whose they are."""
+    named = ("batch-${TenantId}", "batch/${TenantId}/", "${DatabaseUser}", "BatchMachine-")
+    resources = statement["Resource"]
+    return [
+        short(each)
+        for each in (resources if isinstance(resources, list) else [resources])
+        if not any(name in short(each) for name in named)
+    ]
+
+
+def test_what_a_tenants_roles_can_reach_is_the_tenants_but_for_what_has_no_name() -> None:
+    document = properties(template("access.yaml"), "Boundary")["PolicyDocument"]
+
+    left = {s["Sid"]: s for s in document["Statement"] if outside(s)}
+
+    assert set(left) == {"DecryptThem", "WithoutNames"}
+    assert "kms:ViaService" in str(left["DecryptThem"]["Condition"])
+    services = {action.split(":")[0] for action in left["WithoutNames"]["Action"]}
+    assert services == {"ec2", "logs", "xray"}
+
+
+def test_the_boundary_lets_every_role_of_the_template_do_what_it_is_given() -> None:
+    """Action by action; that the resources are the tenant's, the test above says."""
+    document = properties(template("access.yaml"), "Boundary")["PolicyDocument"]
+    patterns = [
+        action
+        for statement in document["Statement"]
+        for action in (
+            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        )
+    ]
+    given = {
+        action
+        for kind in ("IAM::Role", "IAM::ManagedPolicy")
+        for statement in every(of_type(template("template.yaml"), kind))
+        for action in (
+            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        )
+    }
+
+    wanted = [re.compile(pattern.replace("*", ".*")) for pattern in patterns]
+    assert [a for a in sorted(given) if not any(each.fullmatch(a) for each in wanted)] == []
+
+
+def every(value: Any) -> Iterator[Json]:
+    """The statements anywhere in a value, those under a condition too."""
+    if isinstance(value, dict) and {"Effect", "Action", "Resource"} <= value.keys():
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from every(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from every(each)
