@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from batchctl.local.cloud import LocalCloud
 from batchctl.local.processes import wait_for
 from sampleapi.admin import SampleApiAdmin
@@ -14,6 +16,7 @@ from tests.support.activity_table import expected_rows, stored_rows, versions
 from tests.support.terminal import Terminal, finished, result_of
 
 
+@pytest.mark.usefixtures("api")
 def test_both_tenants_run_at_once_and_store_what_their_own_api_served(
     cloud: LocalCloud, terminal: Terminal
 ) -> None:

@@ -89,7 +89,9 @@ def terminal(cloud: LocalCloud) -> Terminal:
 
 @pytest.fixture
 def api(cloud: LocalCloud) -> SampleApiAdmin:
-    """The tenant acme's side of the outside API, behaving well."""
+    """The tenant acme's side of the outside API, behaving well, with no user in disgrace."""
+    with cloud.database("acme") as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM batch_user")
     admin = SampleApiAdmin(cloud.sample_api_url, "acme")
     admin.reset()
     return admin
