@@ -259,4 +259,6 @@ def advice(report: RunReport, target: Target) -> str:
         return f"batchctl trace {report.run_id} {target.option}"
     if not report.verdict.listed and target.local:
         return "batchctl run --users 1000"
+    if report.verdict.outcomes["skipped"]:
+        return f"batchctl run {target.option} --everyone asks those who were skipped, too"
     return ""

@@ -154,6 +154,25 @@ def test_one_users_trouble_is_one_users_outcome(
     assert stored_rows(cloud, "acme") == expected_rows(cloud, "acme", 100)
 
 
+def test_a_user_that_failed_twice_is_left_alone_until_somebody_asks_for_everyone(
+    cloud: LocalCloud, terminal: Terminal, api: SampleApiAdmin
+) -> None:
+    words = ("--tenant", "acme", "--users", "40")
+    terminal.run(*words)
+    api.touch("u-000005")
+    api.script({"u-000005": [{"status": 404, "repeat": True}]})
+    assert [terminal.run(*words)["outcomes"]["rejected"] for _ in range(2)] == [1, 1]
+    api.reset()
+
+    told = terminal.type("run", *words).stdout
+    result = terminal.run(*words, "--everyone")
+
+    assert "backing_off" in told
+    assert "batchctl run --tenant acme --everyone" in told
+    assert (result["outcomes"]["stored"], result["outcomes"]["skipped"]) == (1, 0)
+    assert stored_rows(cloud, "acme") == expected_rows(cloud, "acme", 40)
+
+
 def test_a_tenant_whose_mapping_was_changed_under_it_goes_on_storing(
     cloud: LocalCloud, terminal: Terminal
 ) -> None:
