@@ -86,6 +86,7 @@ class Bodies:
             "listed": USERS,
             "tally": Tally().to_json(),
             "held_back": {"backing_off": 0, "quarantined": 0, "carried_over": 0},
+            "lanes": {"chunks": 4, "groups": 10},
             "chunks": [replace(chunk, etag=etag).to_json()],
         }
 
@@ -196,6 +197,7 @@ class Complaining:
             "listed": self._users,
             "tally": Tally().to_json(),
             "held_back": {"backing_off": 0, "quarantined": 0, "carried_over": 0},
+            "lanes": {"chunks": 4, "groups": 10},
             "chunks": [{**chunk, "etag": "d41d8cd98f00b204e9800998ecf8427e"}],
         }
 
