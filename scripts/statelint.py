@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-_COMPUTED_NUMBER = re.compile(r'"\{% \$number\([^"]*\) %\}"')
+_COMPUTED_NUMBER = re.compile(r'("MaxConcurrency": )"\{%[^"]*%\}"')
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in sys.argv[1:]:
             machine = Path(folder) / Path(name).name
-            machine.write_text(_COMPUTED_NUMBER.sub("1", Path(name).read_text()))
+            machine.write_text(_COMPUTED_NUMBER.sub(r"\g<1>1", Path(name).read_text()))
             ran = subprocess.run([program, machine], check=False, capture_output=True, text=True)
             print(ran.stdout + ran.stderr, end="")
             worst = max(worst, ran.returncode)
