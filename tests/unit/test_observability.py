@@ -94,10 +94,8 @@ def test_an_invocation_logs_its_identity_and_its_meter(environment: Environment)
     meter = line["meter"]
     assert (meter["s3_get"], sum(meter["api_latency"].values()), meter["memory_mb"]) == (1, 1, 512)
     assert meter["event_bytes"] == len(EVENT.replace(" ", ""))
-    assert meter["init_ms"] > 0
-    # Importing takes longer than the handler, which only counts.
-    assert 0 <= meter["cpu_ms"] < meter["init_cpu_ms"]
-    assert min(meter["queued_ms"], meter["init_queued_ms"]) >= 0
+    assert min(meter["init_ms"], meter["init_cpu_ms"]) > 0
+    assert min(meter["cpu_ms"], meter["queued_ms"], meter["init_queued_ms"]) >= 0
     assert 5 < meter["memory_used_mb"] < 4_000
 
 
