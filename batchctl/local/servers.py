@@ -7,6 +7,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +34,7 @@ _PASSED_ON: Final = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TZ", "USER")
 
 
 @dataclass
-class HttpServer:
+class HttpServer(ABC):
     """A server process that is healthy when it answers a path with status 200."""
 
     home: Path
@@ -54,9 +55,9 @@ class HttpServer:
         """What the server printed."""
         return self.home / "logs" / f"{self.role}.log"
 
+    @abstractmethod
     def command(self) -> list[str | Path]:
         """Return the command that starts the server on `port`."""
-        raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
         """Return the server's whole environment."""
