@@ -21,7 +21,7 @@ from batch_core.limits import CLAIM_COMPRESSED_BYTES, CLAIM_INLINE_BYTES, KIB
 from batch_core.ports import PayloadStore
 from batch_core.run import Run
 
-# 100 users with the largest bodies call_api lets through; beyond it something is wrong.
+# 200 users with the largest bodies call_api lets through; beyond it something is wrong.
 PLAIN_BYTES: Final = 64 * KIB * KIB
 
 
