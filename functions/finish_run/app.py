@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
-from batch_core.finish_run import RunFinisher, metrics_of
+from batch_core.finish_run import RunFinisher
 from batch_core.observability import observed, publish
+from batch_core.run_metrics import RunMetrics
 from batch_core.settings import FinishRunSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     finish = finisher()
     seconds = context.get_remaining_time_in_millis() / 1000
     answer = finish(event, remaining_seconds=seconds)
-    counts, milliseconds = metrics_of(event, answer, now=time.time())
-    publish(finish.settings.tenant_id, counts, milliseconds=milliseconds)
+    figures = RunMetrics.of(event, answer, now=time.time())
+    publish(
+        finish.settings.tenant_id,
+        counts=figures.counts,
+        percents=figures.percents,
+        beside=figures.account,
+    )
     return answer

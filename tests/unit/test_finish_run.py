@@ -11,95 +11,12 @@ from hypothesis import strategies as st
 
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import TransientDatabaseError
-from batch_core.finish_run import REASON_CHARS, RunFinisher, metrics_of, settle
+from batch_core.finish_run import REASON_CHARS, settle
 from batch_core.outcomes import Tally
-from batch_core.ports import HeldBack, Listing, Written
+from batch_core.ports import Written
 from batch_core.run import Run
-from batch_core.settings import FinishRunSettings
-from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRun, FakeRunLedger
-
-RUN = "demo-20260131T100000Z"
-STARTED_AT = 1_769_853_602.0
-
-
-def configured(rejected: float = 5, retry_later: float = 20) -> FinishRunSettings:
-    return FinishRunSettings(
-        tenant_id="demo",
-        aws_region="",
-        database_endpoint="",
-        database_port=0,
-        database_name="",
-        database_user="",
-        database_secret_arn="",
-        database_ca_file="",
-        payload_bucket="",
-        max_rejected_percent=rejected,
-        max_retry_later_percent=retry_later,
-        ledger_retention_days=30,
-    )
-
-
-class Stage:
-    """A finisher on fakes, with a clock that only sleeping moves."""
-
-    def __init__(self, **settings: float) -> None:
-        self.database = FakeDatabase(holder=RUN, fence=1, expires_at=300.0)
-        self.database.runs[RUN] = FakeRun("execution-1", "c0de", 0.0, fence=1)
-        self.database.runs[RUN].listing = Listing(50, [3, 2], HeldBack(), next_user=900)
-        self.store = FakePayloadStore()
-        self.now = 0.0
-        self.naps: list[float] = []
-        self.arrivals: list[tuple[float, tuple[int, int], Tally]] = []
-        self.finish = RunFinisher(
-            configured(**settings),
-            FakeRunLedger(self.database),
-            lambda: self.store,
-            clock=lambda: self.now,
-            sleep=self._sleep,
-        )
-
-    def arrive(
-        self, chunk: int, group: int, *, at: float = 0.0, part: int = 0, **counts: int
-    ) -> None:
-        """Let a record with these outcomes be written at a time."""
-        tally = Tally(**counts)
-        if at <= self.now:
-            self.database.records[RUN, chunk, group, part] = (tally.settled, tally)
-        else:
-            self.arrivals.append((at, (chunk, group), tally))
-
-    def _sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
-        self.now += seconds
-        for at, (chunk, group), tally in self.arrivals:
-            if at <= self.now:
-                self.database.records[RUN, chunk, group, 0] = (tally.settled, tally)
-
-    def __call__(self, listed: int, *, remaining: float = 60, **event: Any) -> dict[str, Any]:
-        tally = Tally(**event.pop("tally", {}))
-        run = {
-            "id": RUN,
-            "version": 1,
-            "fence": 1,
-            "group_size": 10,
-            "requests_per_second": 0,
-            "ends_at": STARTED_AT + 225,
-        }
-        state = {
-            "run": run,
-            "listed": listed,
-            "tally": tally.to_json(),
-            "held_back": {},
-            "called": 0,
-            "api_ms": 0,
-            "stopped": 0,
-            "late": [],
-            "awaited": [],
-            "failed_groups": 0,
-            "failed": [],
-            "failures": [],
-        }
-        return self.finish(state | event, remaining_seconds=remaining)
+from tests.support.fakes import FakeRun, FakeRunLedger
+from tests.support.finishing import RUN, Stage
 
 
 def test_a_run_whose_ledger_balances_completes_at_once() -> None:
@@ -383,35 +300,3 @@ def test_settling_neither_makes_nor_loses_users(promised: Tally, theirs: int, la
     assert tally.queued == 0
     assert tally.settled == promised.settled + arrived
     assert min(tally.outcomes.values()) >= 0
-
-
-def test_the_metrics_are_counts_and_a_duration() -> None:
-    answer = {
-        "status": "failed",
-        "listed": 12,
-        "outcomes": {"stored": 3, "retry_later": 4},
-        "unaccounted": 5,
-    }
-    run = {
-        "id": RUN,
-        "version": 1,
-        "fence": 1,
-        "group_size": 1,
-        "requests_per_second": 0,
-        "ends_at": STARTED_AT + 225,
-    }
-
-    counts, durations = metrics_of(
-        {"run": run, "held_back": {"backing_off": 6}}, answer, now=STARTED_AT + 31.5
-    )
-
-    assert counts == {
-        "UsersListed": 12,
-        "UsersStored": 3,
-        "UsersRetryLater": 4,
-        "UsersBackingOff": 6,
-        "UsersUnaccounted": 5,
-        "RunCompleted": 0,
-        "RunFailed": 1,
-    }
-    assert durations == {"RunDuration": 31_500}

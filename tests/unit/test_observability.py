@@ -150,10 +150,26 @@ def test_the_trace_ids_go_with_the_records(environment: Environment) -> None:
 
 
 def test_metrics_have_the_tenant_as_their_only_dimension(environment: Environment) -> None:
-    publishing = 'publish("acme", {"UsersListed": 10}, milliseconds={"RunDuration": 12.5})'
+    publishing = (
+        'publish("acme", counts={"UsersListed": 10}, percents={"Coverage": 99.5},'
+        ' beside={"run_id": "acme-1"})'
+    )
 
     first, second = environment.run(f"{publishing}; {publishing}")
 
-    for metrics in (first, second):
-        assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["Tenant"]]
-        assert (metrics["Tenant"], metrics["UsersListed"]) == ("acme", [10.0])
+    for line in (first, second):
+        (metrics,) = line["_aws"]["CloudWatchMetrics"]
+        assert (metrics["Namespace"], metrics["Dimensions"]) == ("ExpressBatch", [["Tenant"]])
+        assert [(each["Name"], each["Unit"]) for each in metrics["Metrics"]] == [
+            ("UsersListed", "Count"),
+            ("Coverage", "Percent"),
+        ]
+        assert (line["Tenant"], line["UsersListed"], line["Coverage"]) == ("acme", [10.0], [99.5])
+
+
+def test_what_stands_beside_metrics_is_a_field_of_their_line(environment: Environment) -> None:
+    publishing = 'publish("acme", counts={"A": 1}, percents={}, beside={"run_id": "%s"})'
+
+    lines = environment.run(f"{publishing % 'acme-1'}; {publishing % 'acme-2'}")
+
+    assert [line["run_id"] for line in lines] == ["acme-1", "acme-2"]

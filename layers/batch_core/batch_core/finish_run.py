@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from batch_core.chunks import Chunk, unpack
 from batch_core.errors import DatabaseError, PayloadError
-from batch_core.limits import FINISH_SECONDS, RUN_SECONDS
 from batch_core.observability import logger
 from batch_core.outcomes import Tally
 from batch_core.ports import Ending, PayloadStore, RunLedger, Written
@@ -86,7 +85,6 @@ class RunFinisher:
         except DatabaseError as error:
             # The run is closed whatever becomes of this; the next one forgets what is left.
             logger.warning("old runs are still there", error=str(error))
-        logger.info("finished", status=status, listed=listed, unaccounted=unaccounted)
         return {
             "status": status,
             "run_id": run.id,
@@ -206,31 +204,6 @@ def awaited_groups(event: Mapping[str, Any]) -> set[tuple[int, int]]:
         for group, mark in enumerate(groups)
         if mark == "1"
     }
-
-
-def metrics_of(
-    event: Mapping[str, Any], answer: Mapping[str, Any], *, now: float
-) -> tuple[dict[str, float], dict[str, float]]:
-    """What to publish of a finished run: counts, and durations in milliseconds.
-
-    Parameters
-    ----------
-    now
-        Seconds since 1970.
-    """
-    started_at = Run.from_json(event["run"]).ends_at - (RUN_SECONDS - FINISH_SECONDS)
-    counts = {**answer["outcomes"], **(event.get("held_back") or {})}
-    completed = answer["status"] == "completed"
-    return (
-        {
-            "UsersListed": answer["listed"],
-            **{f"Users{name.title().replace('_', '')}": count for name, count in counts.items()},
-            "UsersUnaccounted": answer["unaccounted"],
-            "RunCompleted": int(completed),
-            "RunFailed": int(not completed),
-        },
-        {"RunDuration": round((now - started_at) * 1000)},
-    )
 
 
 def _count(event: Mapping[str, Any]) -> int:

@@ -27,6 +27,8 @@ from batch_core.process_time import Effort, age_ms
 # hold, can be counted from the logs.
 ENVIRONMENT_ID: Final = uuid4().hex[:12]
 
+METRICS_NAMESPACE: Final = "ExpressBatch"
+
 type Handler = Callable[[dict[str, Any], Any], Any]
 
 logger: Final = Logger(service="express-batch", use_rfc3339=True, log_uncaught_exceptions=True)
@@ -146,17 +148,25 @@ def annotate(**values: str | int) -> None:
             tracer().put_annotation(name, str(value))
 
 
-def publish(tenant: str, values: Mapping[str, float], *, milliseconds: Mapping[str, float]) -> None:
+def publish(
+    tenant: str,
+    *,
+    counts: Mapping[str, float],
+    percents: Mapping[str, float],
+    beside: Mapping[str, Any],
+) -> None:
     """Write metrics in the embedded format; the tenant is their only dimension.
 
-    A dimension per run or user would make each a paid metric of its own.
+    A dimension per run or user would make each a paid metric of its own. What is to be known of
+    them stands beside the metrics in their line, where a query finds it.
     """
-    metrics = Metrics(namespace="ExpressBatch")
+    metrics = Metrics(namespace=METRICS_NAMESPACE)
     metrics.add_dimension("Tenant", tenant)
-    for name, value in values.items():
-        metrics.add_metric(name, MetricUnit.Count, value)
-    for name, value in milliseconds.items():
-        metrics.add_metric(name, MetricUnit.Milliseconds, value)
+    for unit, values in ((MetricUnit.Count, counts), (MetricUnit.Percent, percents)):
+        for name, value in values.items():
+            metrics.add_metric(name, unit, value)
+    for name, value in beside.items():
+        metrics.add_metadata(name, value)
     metrics.flush_metrics()
 
 
