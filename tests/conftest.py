@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.mariadb",
     "tests.support.tenant",
     "tests.support.terminal",
+    "tests.support.x_ray",
 ]
 
 

@@ -24,7 +24,11 @@ def allowed(path: Path) -> set[str]:
     if path.is_relative_to(CORE / "adapters"):
         return {"batch_core", *WORLD}
     if path.is_relative_to(CORE):
-        extra = {"observability.py": {"aws_lambda_powertools"}, "codec.py": {"orjson"}}
+        extra = {
+            "observability.py": {"aws_lambda_powertools"},
+            "tracing.py": {"aws_xray_sdk"},
+            "codec.py": {"orjson"},
+        }
         return {"batch_core"} | extra.get(path.name, set())
     if path.is_relative_to("layers/job") or path.is_relative_to("examples"):
         return {"batch_core.job"}

@@ -179,7 +179,10 @@ def accounted(*executions: Execution) -> int:
 def write(*data: bytes) -> None:
     """Hand the writer records as they lie on the stream."""
     records = [
-        {"kinesis": {"sequenceNumber": str(n), "data": b64encode(item).decode()}}
+        {
+            "eventID": f"shardId-000000000000:{n}",
+            "kinesis": {"sequenceNumber": str(n), "data": b64encode(item).decode()},
+        }
         for n, item in enumerate(data)
     ]
     if records:

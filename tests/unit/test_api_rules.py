@@ -9,9 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_core.api_rules import Call, UnfitRequestError, check_base_url, prepare
+from batch_core.api_rules import (
+    Call,
+    UnfitRequestError,
+    check_base_url,
+    prepare,
+    route,
+    status_of,
+)
 from batch_core.errors import ConfigurationError
-from batch_core.job import Request
+from batch_core.job import Request, Response
+from batch_core.outcomes import Outcome
+from batch_core.ports import Answer, Failure
+from batch_core.retry import Setback
 
 BASE = "https://api.example.com/v1"
 
@@ -198,3 +208,37 @@ def test_plain_http_needs_permission() -> None:
     with pytest.raises(ConfigurationError, match="ApiAllowPrivateAddresses"):
         check_base_url("http://api.example.com", allow_plain=False)
     assert check_base_url("http://10.0.0.1", allow_plain=True) == "http://10.0.0.1"
+
+
+# --- what a trace may tell ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        (["/users/walter/activity", "/users/jesse/activity"], "/users/*/activity"),
+        (["/users/walter?key=1", "/users/jesse?key=1"], "/users/*"),
+        (["/walter/a", "/jesse"], "/*"),
+        # Of one path alone every part might be the user's.
+        (["/users/walter"], "/*/*"),
+        (["/same", "/same"], "/same"),
+        ([None, "/users/walter"], "/*/*"),
+    ],
+)
+def test_of_many_paths_only_what_they_share_is_told(paths: list[str], told: str) -> None:
+    assert route(paths) == told
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (None, 304),
+        (Response(201, b""), 201),
+        (Setback("http_503"), 503),
+        (Failure(Outcome.REJECTED, "http_404"), 404),
+        (Setback("connect_timeout"), None),
+        (Failure(Outcome.REJECTED, "too_large"), None),
+    ],
+)
+def test_a_result_tells_the_status_behind_it(result: Answer | Setback, status: int | None) -> None:
+    assert status_of(result) == status

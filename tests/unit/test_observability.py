@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.x_ray import HEADER, SEGMENT, TRACE, Collector
+
 ROOT = Path(__file__).parents[2]
-TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 FUNCTION = """
 from types import SimpleNamespace
 from batch_core import meter
 from batch_core.errors import UnreachableDatabaseError
-from batch_core.observability import observed, publish, trace_ids
+from batch_core.observability import observed, publish
+from batch_core.tracing import trace_ids
 
 @observed("Call API")
 def handler(event, context):
@@ -39,12 +41,11 @@ context = SimpleNamespace(
 class Environment:
     """Runs code in a process with the variables of a Lambda environment."""
 
-    def __init__(self, collector: socket.socket) -> None:
-        self._collector = collector
+    def __init__(self, collector: Collector) -> None:
+        self.collector = collector
 
-    def run(self, code: str, *, check: bool = True) -> list[dict[str, Any]]:
+    def run(self, code: str, *, check: bool = True, sampled: bool = True) -> list[dict[str, Any]]:
         """Return what was logged."""
-        host, port = self._collector.getsockname()
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", FUNCTION + code],
             env={
@@ -52,8 +53,8 @@ class Environment:
                 "PYTHONPATH": str(ROOT / "layers" / "batch_core"),
                 "LAMBDA_TASK_ROOT": str(ROOT),
                 "AWS_REGION": "ap-northeast-1",
-                "AWS_XRAY_DAEMON_ADDRESS": f"{host}:{port}",
-                "_X_AMZN_TRACE_ID": TRACE,
+                "AWS_XRAY_DAEMON_ADDRESS": self.collector.address,
+                "_X_AMZN_TRACE_ID": HEADER if sampled else HEADER.replace("=1", "=0"),
                 "TENANT_ID": "acme",
             },
             capture_output=True,
@@ -63,19 +64,10 @@ class Environment:
         assert not check or done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def segment(self) -> dict[str, Any]:
-        """Return the next segment that the daemon's address received."""
-        header, _, body = self._collector.recv(65_536).partition(b"\n")
-        assert json.loads(header) == {"format": "json", "version": 1}
-        segment: dict[str, Any] = json.loads(body)
-        return segment
-
 
 @pytest.fixture
-def environment() -> Any:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
-        collector.bind(("127.0.0.1", 0))
-        collector.settimeout(10)
+def environment() -> Iterator[Environment]:
+    with Collector() as collector:
         yield Environment(collector)
 
 
@@ -135,18 +127,41 @@ finally:
 def test_the_trace_carries_the_run_as_annotations(environment: Environment) -> None:
     environment.run(f"handler({EVENT}, context)")
 
-    segment = environment.segment()
-    assert segment["trace_id"] == "1-5759e988-bd862e3fe1be46a994272793"
-    annotations = segment["annotations"]
-    assert annotations["tenant"] == "acme"
-    assert annotations["run_id"] == "acme-1"
-    assert (annotations["chunk"], annotations["group"]) == ("2", "3")
+    (document,) = environment.collector.documents()
+    assert (document["type"], document["name"]) == ("subsegment", "Call API")
+    assert (document["trace_id"], document["parent_id"]) == (TRACE, SEGMENT)
+    assert document["annotations"] == {"tenant": "acme", "run_id": "acme-1", "group": "2/3"}
+
+
+def test_a_failure_is_traced_by_its_class_alone(environment: Environment) -> None:
+    environment.run('handler({"fail": True}, context)', check=False)
+
+    (document,) = environment.collector.documents()
+    assert (document["fault"], document["annotations"]["error"]) == (True, "ValueError")
+    assert b"boom" not in environment.collector.datagrams[0]
+
+
+def test_an_environment_that_ends_itself_has_sent_its_trace(environment: Environment) -> None:
+    environment.run('handler({"lost": True}, context)', check=False)
+
+    (document,) = environment.collector.documents()
+    assert document["annotations"]["error"] == "UnreachableDatabaseError"
+
+
+def test_a_trace_that_is_not_recorded_costs_no_sdk_and_sends_nothing(
+    environment: Environment,
+) -> None:
+    code = f"handler({EVENT}, context); assert not any('xray' in name for name in sys.modules)"
+
+    environment.run(f"import sys; {code}", sampled=False)
+
+    assert environment.collector.documents() == []
 
 
 def test_the_trace_ids_go_with_the_records(environment: Environment) -> None:
     lines = environment.run("print(__import__('json').dumps(handler({}, context)))")
 
-    assert lines[-1]["trace"] == ["1-5759e988-bd862e3fe1be46a994272793", "53995c3f42cd8ad8"]
+    assert lines[-1]["trace"] == [TRACE, SEGMENT]
 
 
 def test_metrics_have_the_tenant_as_their_only_dimension(environment: Environment) -> None:

@@ -6,7 +6,7 @@ request is refused here, before a connection is touched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -153,6 +153,30 @@ def judge(
         turned_away = status in _TURNED_AWAY and after is not None
         return Setback(error, unreached=turned_away, retry_after=after)
     return Failure(Outcome.REJECTED, error)
+
+
+def status_of(result: Answer | Setback) -> int | None:
+    """The status behind what `judge` made of it; None when it is not known, or there was none."""
+    match result:
+        case None:
+            return 304
+        case Response():
+            return result.status
+    code = result.error.removeprefix("http_")
+    return int(code) if code.isdigit() else None
+
+
+def route(paths: Sequence[str]) -> str:
+    """What the paths have in common, for people who must not see whose they are.
+
+    A part that is not the same in all of them becomes "*"; in a single path any might be the
+    user's. The query is left out.
+    """
+    split = [path.partition("?")[0].split("/")[1:] for path in paths if isinstance(path, str)]
+    return "".join(
+        f"/{parts[0] if len(parts) > 1 and len(set(parts)) == 1 else '*'}"
+        for parts in zip(*split, strict=False)
+    )
 
 
 def _accept(status: int, headers: Mapping[str, str], body: bytes | None) -> Answer:

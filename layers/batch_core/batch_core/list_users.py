@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any, Final
 
-from batch_core import chunks, meter
+from batch_core import chunks, meter, tracing
 from batch_core.admission import Admission, Lanes, plan
 from batch_core.back_off import BackOff
 from batch_core.chunks import Chunk
@@ -105,6 +105,7 @@ class UserLister:
         )
         # The workflow's log names the execution alone, and no run.
         logger.append_keys(run_id=run.id, execution=start.owner)
+        tracing.annotate(run_id=run.id)
         if start.late:
             return self._not_listed("late", run)
         lease = self.ledger.open(

@@ -1,7 +1,6 @@
-"""Logs, traces and metrics: made here, once, for every function.
+"""Logs and metrics, and each invocation's frame: made here, once, for every function.
 
-Everything that knows Powertools or the X-Ray SDK is in this module, so that another tracer can
-replace it without touching a function.
+Everything that knows Powertools is in this module; traces are in `batch_core.tracing`.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from functools import cache, wraps
+from functools import wraps
 from typing import Any, Final
 from uuid import uuid4
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from batch_core import meter
+from batch_core import meter, tracing
 from batch_core.codec import dump_json
 from batch_core.errors import BatchError
 from batch_core.process_time import Effort, age_ms
@@ -34,15 +33,6 @@ type Handler = Callable[[dict[str, Any], Any], Any]
 logger: Final = Logger(service="express-batch", use_rfc3339=True, log_uncaught_exceptions=True)
 
 
-@cache
-def tracer() -> Tracer:
-    """Make the tracer, which loads the X-Ray SDK: only in environments that see a sampled trace.
-
-    Patching every library that happens to be installed would cost three times as much again.
-    """
-    return Tracer(service="express-batch", auto_patch=False)
-
-
 def observed(state: str) -> Callable[[Handler], Handler]:
     """Give a handler its log context, its trace and its meter.
 
@@ -54,19 +44,6 @@ def observed(state: str) -> Callable[[Handler], Handler]:
     init_ms, init = age_ms(), Effort.read()
 
     def decorate(handler: Handler) -> Handler:
-        @wraps(handler)
-        def segment(event: dict[str, Any], context: Any) -> Any:
-            # Lambda's own segment takes no annotations; the one that the tracer opens here does.
-            # https://docs.aws.amazon.com/xray/latest/devguide/xray-sdk-python-configuration.html
-            annotate(**_identity(event))
-            return handler(event, context)
-
-        def traced(event: dict[str, Any], context: Any) -> Any:
-            if not _sampled():
-                return handler(event, context)
-            capture = tracer().capture_lambda_handler(segment, capture_response=False)
-            return capture(event, context)
-
         cold = True
 
         def measured(event: dict[str, Any], context: Any) -> Any:
@@ -80,7 +57,8 @@ def observed(state: str) -> Callable[[Handler], Handler]:
             response = None
             failure: dict[str, Any] = {}
             try:
-                response = traced(event, context)
+                with tracing.invocation(state, **_annotations(event)):
+                    response = handler(event, context)
             except Exception as error:
                 # Its text may hold what the job or the API said of a user; the class does not.
                 failure = {"error": type(error).__name__}
@@ -135,19 +113,6 @@ def end_environment() -> None:
     os._exit(1)
 
 
-def trace_ids() -> tuple[str, str]:
-    """The X-Ray trace and segment of this invocation, empty where there is no trace."""
-    parts = _trace_header()
-    return parts.get("Root", ""), parts.get("Parent", "")
-
-
-def annotate(**values: str | int) -> None:
-    """Put searchable annotations on the current trace segment, if the trace is recorded."""
-    if _sampled():
-        for name, value in values.items():
-            tracer().put_annotation(name, str(value))
-
-
 def publish(
     tenant: str,
     *,
@@ -170,29 +135,35 @@ def publish(
     metrics.flush_metrics()
 
 
-def _trace_header() -> dict[str, str]:
-    """What Lambda says of the invocation's trace.
-
-    https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
-    """
-    header = os.environ.get("_X_AMZN_TRACE_ID", "")
-    return dict(part.split("=", 1) for part in header.split(";") if "=" in part)
-
-
-def _sampled() -> bool:
-    return _trace_header().get("Sampled") == "1"
-
-
 def _identity(event: Mapping[str, Any]) -> dict[str, Any]:
-    """What joins a log line or a segment to its run."""
+    """What joins a log line to its run."""
     run, chunk = event.get("run") or {}, event.get("chunk") or {}
+    # A batch of records is of one shard; its name and the number behind it, of the first record,
+    # are what Lambda names a batch by that it gives up.
+    shard, _, sequence = (event.get("Records") or [{}])[0].get("eventID", "").partition(":")
     identity = {
         "tenant": os.environ.get("TENANT_ID"),
         "run_id": run.get("id"),
         "chunk": chunk.get("n"),
         "group": event.get("group"),
+        "shard": shard or None,
+        "sequence": sequence or None,
     }
     return {name: value for name, value in identity.items() if value is not None}
+
+
+def _annotations(event: Mapping[str, Any]) -> dict[str, str]:
+    """What joins a trace to its run.
+
+    The number of a group is only unique in its chunk, and X-Ray indexes no more than 50 annotations
+    of a trace, which is a whole run; so one says both.
+    """
+    identity = _identity(event)
+    # There are as many as there are batches; nobody searches for one.
+    identity.pop("sequence", None)
+    if "group" in identity:
+        identity["group"] = f"{identity.pop('chunk', '')}/{identity['group']}"
+    return {name: str(value) for name, value in identity.items()}
 
 
 def _memory_used_mb() -> int:

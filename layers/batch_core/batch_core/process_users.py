@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Final
 
-from batch_core import claims, meter
+from batch_core import claims, meter, tracing
 from batch_core.answers import Answered, Answers
 from batch_core.chunks import Chunk
 from batch_core.codec import dump_json
 from batch_core.failures import Failures
 from batch_core.job import Job, RejectError, Table, User
 from batch_core.limits import ROW_BYTES
-from batch_core.observability import trace_ids
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import PayloadStore, RecordStream
 from batch_core.records import Record, encode_parts
@@ -86,7 +85,7 @@ class _Group:
             self._accept(answered, values)
 
     def record(self, run: Run, chunk: Chunk, group: int, *, tenant: str) -> Record:
-        trace_id, segment_id = trace_ids()
+        trace_id, segment_id = tracing.trace_ids()
         return Record(
             tenant=tenant,
             run_id=run.id,

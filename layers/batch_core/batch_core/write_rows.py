@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from batch_core import meter
+from batch_core import meter, tracing
 from batch_core.codec import dump_json
 from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
-from batch_core.observability import annotate, logger
+from batch_core.observability import logger
 from batch_core.outcomes import Outcome
 from batch_core.records import Record, RejectedRow, decode
 from batch_core.upsert import is_name
@@ -149,16 +149,19 @@ def _join_logs(records: Sequence[Record]) -> None:
     by_run: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_run[record.run_id].append(record)
-    for run_id, own in by_run.items():
+    for place, (run_id, own) in enumerate(by_run.items()):
+        traces = sorted({r.trace_id for r in own if r.trace_id})
         logger.info(
             "records received",
             run_id=run_id,
             records=len(own),
             rows=sum(len(record.rows) for record in own),
             groups=[f"{r.chunk}-{r.group}-{r.part}" for r in own[:_NAMED]],
-            traces=sorted({r.trace_id for r in own if r.trace_id})[:_NAMED],
+            traces=traces[:_NAMED],
         )
+        if place < tracing.LINKS:
+            with tracing.run_records(run_id, records=len(own), producers=traces[: tracing.LINKS]):
+                pass
     if by_run:
         # The invocation's own line is found by any run that it worked for.
         logger.append_keys(runs=sorted(by_run)[:_NAMED])
-        annotate(run_id=" ".join(sorted(by_run))[:1000])

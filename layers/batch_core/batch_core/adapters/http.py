@@ -12,15 +12,24 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from math import ceil
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 from yarl import URL
 
-from batch_core import meter
+from batch_core import meter, tracing
 from batch_core.adapters.http_addresses import any_socket, public_socket
 from batch_core.adapters.http_errors import explain
-from batch_core.api_rules import Call, UnfitRequestError, check_base_url, judge, prepare
+from batch_core.api_rules import (
+    Call,
+    UnfitRequestError,
+    check_base_url,
+    judge,
+    prepare,
+    route,
+    status_of,
+)
 from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.pacing import Pacer
@@ -123,6 +132,8 @@ class AiohttpApiClient:
             pacer=Pacer(requests_per_second, self._loop.time),
             breaker=breaker,
         )
+        if tracing.is_recorded():
+            burst.trace([request.path for request in requests])
         answers: list[Answer] = [None] * len(requests)
         queue = iter(enumerate(requests))
         async with asyncio.TaskGroup() as group:
@@ -180,9 +191,17 @@ class _Burst:
         self._pacer = pacer
         self._breaker = breaker
         self._budget = RetryBudget()
+        # The calls, by their place, that the trace tells of, and what it says for their URLs.
+        self._traced = range(0)
+        self._route = ""
         self._clock = asyncio.get_running_loop().time
 
-    async def answer(self, request: Request) -> Answer:
+    def trace(self, paths: Sequence[str]) -> None:
+        """Let the trace tell of some of the calls."""
+        self._traced = range(0, len(paths), ceil(len(paths) / tracing.API_CALLS))
+        self._route = self._base_url + route(paths)
+
+    async def answer(self, place: int, request: Request) -> Answer:
         """Make one call, retries included."""
         try:
             call = prepare(request, base_url=self._base_url, secret=self._secret)
@@ -199,7 +218,10 @@ class _Burst:
                 await asyncio.sleep(wait)
                 if not self._breaker.allows():
                     break
-            result = await self._attempt(call)
+            if place in self._traced:
+                result = await self._traced_attempt(call, tries + 1)
+            else:
+                result = await self._attempt(call)
             await self._tell(result)
             if not isinstance(result, Setback):
                 return result
@@ -229,6 +251,13 @@ class _Burst:
                 async with asyncio.timeout_at(self._deadline):
                     await asyncio.to_thread(self._breaker.share)
 
+    async def _traced_attempt(self, call: Call, attempt: int) -> Answer | Setback:
+        with tracing.api_call(call.method, self._route, attempt=attempt) as span:
+            result = await self._attempt(call)
+            error = result.error if isinstance(result, Setback | Failure) else None
+            span.answered(status_of(result), error)
+        return result
+
     async def _attempt(self, call: Call) -> Answer | Setback:
         started = self._clock()
         until = min(self._deadline, started + self._timeout)
@@ -257,7 +286,7 @@ class _Burst:
 
 async def _work(burst: _Burst, queue: Iterator[tuple[int, Request]], answers: list[Answer]) -> None:
     for place, request in queue:
-        answers[place] = await burst.answer(request)
+        answers[place] = await burst.answer(place, request)
 
 
 async def _count_request(

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from batch_core import meter
+from batch_core import meter, tracing
 from batch_core.errors import StreamError
 from batch_core.limits import PUT_RECORDS_BYTES_QUOTA, PUT_RECORDS_QUOTA, PUT_UNIT_BYTES
 from batch_core.retry import full_jitter
@@ -84,27 +84,35 @@ class KinesisRecordStream:
             if tries > 1:
                 meter.count("kinesis_retries")
                 self._sleep(full_jitter(tries - 1, base=BACKOFF_SECONDS, random=random.random))
-            try:
-                answer = self._client.put_records(
-                    StreamName=self._name,
-                    Records=[{"PartitionKey": key, "Data": data} for key, data in batch],
-                )
-            except (ClientError, BotoCoreError) as error:
-                raise StreamError(
-                    f"the stream {self._name} did not take {len(batch)} records: {error}"
-                ) from error
-            left = []
-            for record, result in zip(batch, answer["Records"], strict=True):
-                if result.get("ErrorCode"):
-                    left.append(record)
-                    reason = result["ErrorCode"]
-                else:
-                    meter.count("records")
-                    meter.count("put_units", _units(record))
-            batch = left
-            if not batch:
-                break
+            with tracing.aws_call("Kinesis", "PutRecords") as call:
+                batch, why = self._send(batch)
+                if not batch:
+                    break
+                call.failed(why)
+            reason = why
         return batch, reason
+
+    def _send(self, batch: list[tuple[str, bytes]]) -> tuple[list[tuple[str, bytes]], str]:
+        """Make one call; what was refused, and why."""
+        try:
+            answer = self._client.put_records(
+                StreamName=self._name,
+                Records=[{"PartitionKey": key, "Data": data} for key, data in batch],
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise StreamError(
+                f"the stream {self._name} did not take {len(batch)} records: {error}"
+            ) from error
+        refused = []
+        reason = ""
+        for record, result in zip(batch, answer["Records"], strict=True):
+            if result.get("ErrorCode"):
+                refused.append(record)
+                reason = result["ErrorCode"]
+            else:
+                meter.count("records")
+                meter.count("put_units", _units(record))
+        return refused, reason
 
     @cached_property
     def _client(self) -> KinesisClient:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pymysql
 from pymysql.constants import SERVER_STATUS
 
-from batch_core import meter
+from batch_core import meter, tracing
 from batch_core.adapters.mysql_errors import DEADLOCK, LOCK_WAIT_TIMEOUT, classify, number_of
 from batch_core.errors import (
     AccessError,
@@ -71,7 +71,8 @@ class Session:
         text = sql if isinstance(sql, bytes) else self._text(sql, values).encode()
         try:
             _measure(text)
-            return self._connection.query(text)
+            with tracing.statement(text):
+                return self._connection.query(text)
         except Exception as error:
             raise classify(error) from error
 
@@ -80,7 +81,7 @@ class Session:
         text = self._text(sql, values)
         try:
             _measure(text.encode())
-            with self._connection.cursor() as cursor:
+            with tracing.statement(text), self._connection.cursor() as cursor:
                 cursor.execute(text)
                 return list(cursor.fetchall())
         except Exception as error:
@@ -273,20 +274,21 @@ class Database:
         tls = self._tls
         meter.count("db_connections")
         try:
-            connection = pymysql.connect(
-                host=self._host,
-                port=self._port,
-                user=user,
-                password=password,
-                database=self._name,
-                charset="utf8mb4",
-                autocommit=True,
-                connect_timeout=CONNECT_SECONDS,
-                # For the greeting; a query may take longer.
-                read_timeout=CONNECT_SECONDS,
-                write_timeout=CONNECT_SECONDS,
-                ssl=tls,
-            )
+            with tracing.statement("CONNECT"):
+                connection = pymysql.connect(
+                    host=self._host,
+                    port=self._port,
+                    user=user,
+                    password=password,
+                    database=self._name,
+                    charset="utf8mb4",
+                    autocommit=True,
+                    connect_timeout=CONNECT_SECONDS,
+                    # For the greeting; a query may take longer.
+                    read_timeout=CONNECT_SECONDS,
+                    write_timeout=CONNECT_SECONDS,
+                    ssl=tls,
+                )
         except Exception as error:
             known = classify(error)
             if isinstance(known, TransientDatabaseError):

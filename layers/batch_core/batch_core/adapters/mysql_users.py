@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pymysql.cursors import SSDictCursor
 
-from batch_core import meter
+from batch_core import meter, tracing
 from batch_core.adapters.mysql_errors import classify
 from batch_core.ports import Candidate
 from batch_core.upsert import literal
@@ -83,7 +83,8 @@ def _execute(connection: Connection, query: str) -> SSDictCursor:
     meter.count("db_statements")
     meter.peak("db_statement_bytes_max", len(query.encode()))
     try:
-        cursor.execute(query)
+        with tracing.statement(query):
+            cursor.execute(query)
     except Exception as error:
         raise classify(error) from error
     return cursor

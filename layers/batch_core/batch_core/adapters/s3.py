@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from batch_core import meter
+from batch_core import meter, tracing
 from batch_core.errors import PayloadAlteredError, PayloadError, PayloadMissingError
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ class S3PayloadStore:
         """
         meter.count("s3_put")
         try:
-            answer = self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=body, Metadata=metadata
-            )
+            with tracing.aws_call("S3", "PutObject"):
+                answer = self._client.put_object(
+                    Bucket=self._bucket, Key=key, Body=body, Metadata=metadata
+                )
         except (ClientError, BotoCoreError) as error:
             raise PayloadError(f"S3 did not take the object {key}: {error}") from error
         return answer["ETag"].strip('"')
@@ -86,14 +87,16 @@ class S3PayloadStore:
         broken: BotoCoreError | None = None
         for _ in range(_READS):
             meter.count("s3_get")
-            try:
-                answer = self._client.get_object(**request)
-            except (ClientError, BotoCoreError) as error:
-                raise _explained(key, error) from error
-            try:
-                return answer["Body"].read()
-            except BotoCoreError as error:
-                broken = error
+            with tracing.aws_call("S3", "GetObject") as call:
+                try:
+                    answer = self._client.get_object(**request)
+                except (ClientError, BotoCoreError) as error:
+                    raise _explained(key, error) from error
+                try:
+                    return answer["Body"].read()
+                except BotoCoreError as error:
+                    broken = error
+                    call.failed(type(error).__name__)
         raise PayloadError(f"S3 did not deliver the object {key}: {broken}") from broken
 
     @cached_property

@@ -8,6 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from batch_core import tracing
 from batch_core.codec import parse_json
 from batch_core.errors import ConfigurationError
 
@@ -26,7 +27,8 @@ def secret_text(arn: str) -> str:
     """
     client = boto3.client("secretsmanager", config=CONFIG)
     try:
-        answer = client.get_secret_value(SecretId=arn)
+        with tracing.aws_call("SecretsManager", "GetSecretValue"):
+            answer = client.get_secret_value(SecretId=arn)
     except (ClientError, BotoCoreError) as error:
         raise ConfigurationError(f"the secret {arn} cannot be read: {error}") from error
     text = answer.get("SecretString")
