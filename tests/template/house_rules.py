@@ -28,7 +28,7 @@ FUNCTIONS: dict[str, tuple[int, bool, type[settings.Settings]]] = {
 NO_VALUE = {"Ref": "AWS::NoValue"}
 # For the description of a version; ParametersDigest stands for them.
 TOO_LONG = {"ApiBaseUrl", "ApiSecretArn", "DatabaseEndpoint", "DatabaseSecretArn"}
-TOO_LONG |= {"DatabaseCaFile", "SubnetIds", "SecurityGroupIds"}
+TOO_LONG |= {"DatabaseCaFile", "SubnetIds", "SecurityGroupIds", "DataKeyArn"}
 
 
 def functions_are_the_six(template: Json) -> Problems:

@@ -59,6 +59,7 @@ def test_cfn_lint_needs_no_exception_once_every_parameter_is_given(tmp_path: Pat
         "DatabaseClusterIdentifier": "users",
         "DatabaseInstanceIdentifier": "users",
         "DatabaseSecurityGroupId": "sg-0123456789abcdef0",
+        "DataKeyArn": "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d",
         "SecretsKeyArn": "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d",
         "SecurityGroupIds": "sg-0123456789abcdef0",
         "SubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",

@@ -29,6 +29,7 @@ ALLOWED = {
     "ListUsersRole": {
         "ListUsersLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents",
         "${PayloadBucket.Arn}/runs/*/chunks/*": "s3:PutObject",
+        "DataKeyArn": "kms:Decrypt kms:GenerateDataKey",
     },
     "CallApiRole": {
         "CallApiLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents",
@@ -38,12 +39,14 @@ ALLOWED = {
         "PayloadBucket.Arn": "s3:ListBucket",
         "ApiSecretArn": "secretsmanager:GetSecretValue",
         "SecretsKeyArn": "kms:Decrypt",
+        "DataKeyArn": "kms:Decrypt kms:GenerateDataKey",
     },
     "ProcessUsersRole": {
         "ProcessUsersLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents",
         "${PayloadBucket.Arn}/runs/*/claims/*": "s3:GetObject",
         "PayloadBucket.Arn": "s3:ListBucket",
         "RowStream.Arn": "kinesis:PutRecords",
+        "DataKeyArn": "kms:Decrypt kms:GenerateDataKey",
     },
     "WriteRowsRole": {
         "WriteRowsLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents",
@@ -52,13 +55,18 @@ ALLOWED = {
         "${PayloadBucket.Arn}/quarantine/*": "s3:PutObject",
         "${PayloadBucket.Arn}/aws/lambda/*": "s3:PutObject",
         "PayloadBucket.Arn": "s3:ListBucket",
+        "DataKeyArn": "kms:Decrypt kms:GenerateDataKey",
     },
     "FinishRunRole": {
         "FinishRunLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents",
         "${PayloadBucket.Arn}/runs/*/chunks/*": "s3:GetObject",
         "PayloadBucket.Arn": "s3:ListBucket",
+        "DataKeyArn": "kms:Decrypt",
     },
-    "MigrateRole": {"MigrateLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents"},
+    "MigrateRole": {
+        "MigrateLogGroup.Arn": "logs:CreateLogStream logs:PutLogEvents",
+        "DataKeyArn": "kms:Decrypt",
+    },
     "BatchMachineRole": {
         "${ListUsersFunction.Arn}:*": "lambda:InvokeFunction",
         "${CallApiFunction.Arn}:*": "lambda:InvokeFunction",
@@ -72,12 +80,14 @@ ALLOWED = {
     "ScheduleRole": {
         "BatchMachine": "states:StartExecution",
         "ScheduleDeadLetterQueue.Arn": "sqs:SendMessage",
+        "DataKeyArn": "kms:Decrypt kms:GenerateDataKey",
     },
     "DatabaseProxyRole": {
         "DatabaseProxySecretArn": "secretsmanager:GetSecretValue",
         "SecretsKeyArn": "kms:Decrypt",
     },
 }
+USERS_OF_THE_DATA_KEY = [name for name, given in ALLOWED.items() if "DataKeyArn" in given]
 DATABASE = ["TracingPolicy", "DatabasePolicy", "UseVpc: NetworkPolicy"]
 SHARED = {
     "ListUsersRole": DATABASE,
@@ -157,6 +167,7 @@ def test_what_is_given_under_a_condition() -> None:
         ("CallApiRole", "ReadApiSecret"): "UseApiSecret",
         ("CallApiRole", "DecryptApiSecret"): "UseApiSecretWithKey",
         ("DatabaseProxyRole", "DecryptDatabaseSecret"): "UseSecretsKey",
+        **dict.fromkeys(((role, "UseTheDataKey") for role in USERS_OF_THE_DATA_KEY), "UseDataKey"),
     }
 
 
@@ -193,18 +204,30 @@ def test_objects_are_given_in_the_own_account_only() -> None:
     assert all(statement["Condition"] == OWN_ACCOUNT for statement in statements_on_s3)
 
 
-def test_keys_are_given_through_secrets_manager_only() -> None:
+def test_a_key_is_given_through_the_services_that_use_it_only() -> None:
     template = translated()
     names = [*of_type(template, "IAM::Role"), *of_type(template, "IAM::ManagedPolicy")]
-    conditions = [
-        statement["Condition"]
+    services = {
+        (name, short(statement["Resource"])): " ".join(
+            short(service).split(".")[0]
+            for service in as_list(statement["Condition"]["StringEquals"]["kms:ViaService"])
+        )
         for name in names
         for _, statement in statements(template, name)
-        if statement["Action"] == "kms:Decrypt"
-    ]
+        if "kms:" in str(statement["Action"])
+    }
 
-    assert len(conditions) == 3
-    assert all("kms:ViaService" in condition["StringEquals"] for condition in conditions)
+    secrets = ("DatabasePolicy", "CallApiRole", "DatabaseProxyRole")
+    assert services == {
+        **{(name, "SecretsKeyArn"): "secretsmanager" for name in secrets},
+        ("ListUsersRole", "DataKeyArn"): "lambda s3",
+        ("CallApiRole", "DataKeyArn"): "lambda s3",
+        ("ProcessUsersRole", "DataKeyArn"): "kinesis lambda s3",
+        ("WriteRowsRole", "DataKeyArn"): "kinesis lambda s3",
+        ("FinishRunRole", "DataKeyArn"): "lambda s3",
+        ("MigrateRole", "DataKeyArn"): "lambda",
+        ("ScheduleRole", "DataKeyArn"): "sqs",
+    }
 
 
 def test_network_interfaces_are_denied_to_the_functions_own_code() -> None:
