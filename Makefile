@@ -5,7 +5,7 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults mutations soak bench check docs lock build package sbom audit verify up down clean
+.PHONY: help setup demo test faults isolation mutations soak bench check docs lock build package sbom audit verify up down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,6 +22,9 @@ test: ## run the whole test suite
 
 faults: setup ## try every fault and print what became of the users
 	@$(BIN)/python -m pytest -p tests.support.fault_table tests/faults
+
+isolation: setup ## deploy two tenants under enforced IAM and print what each role may do to whom
+	@$(BIN)/python -m pytest -p tests.support.isolation_table tests/e2e/test_isolation.py
 
 mutations: setup ## break the implementation in many ways and print which test notices
 	@$(BIN)/python -m pytest -p tests.support.mutation_table tests/mutations

@@ -88,6 +88,9 @@ class LocalCloud:
 
     Every method finds out for itself what runs, so that two commands, or a command after a crash,
     agree. As a context manager it is up inside and down, with nothing left, outside.
+
+    With `enforces_iam` every call needs a permission, over TLS; so far only tests and rehearsals
+    ask for it, each in a folder that no command works in.
     """
 
     def __init__(
@@ -95,10 +98,12 @@ class LocalCloud:
         home: Path | None = None,
         *,
         ports: Ports | None = None,
+        enforces_iam: bool = False,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.home = (home or default_home()).resolve()
         self._ports = ports or Ports()
+        self._enforces_iam = enforces_iam
         self._report = report
         self._state_file = self.home / "cloud.json"
 
@@ -182,6 +187,7 @@ class LocalCloud:
             sam.deploy(
                 self.home,
                 self.endpoint_url,
+                ca_file=self.ca_file,
                 template=built,
                 stack=stack_name(tenant),
                 bucket=_BUCKET,
@@ -195,7 +201,7 @@ class LocalCloud:
 
     def stack(self, tenant: str = DEFAULT_TENANT) -> Stack:
         """Return a tenant's stack. Raises BatchctlError when it is not deployed."""
-        found = find_stack(self.session(), stack_name(tenant), **self._client_options())
+        found = find_stack(self.session(), stack_name(tenant), **self.client_options())
         if found is None:
             raise BatchctlError(
                 f"Tenant {tenant} is not deployed on the local cloud. Run: "
@@ -214,6 +220,11 @@ class LocalCloud:
         return ministack.url
 
     @property
+    def ca_file(self) -> Path | None:
+        """What to verify MiniStack's certificate with; None when it speaks plain http."""
+        return self._ministack().ca_file
+
+    @property
     def sample_api_url(self) -> str:
         """Where the sample API answers. Raises BatchctlError when it does not run."""
         sampleapi = self._sampleapi()
@@ -230,7 +241,17 @@ class LocalCloud:
 
         Keyword arguments are botocore's Config, as in `read_timeout=300`, in seconds.
         """
-        return self._session.client(service, **self._client_options(**config))  # type: ignore[call-overload]
+        return self._session.client(service, **self.client_options(**config))  # type: ignore[call-overload]
+
+    def client_options(self, **config: Any) -> dict[str, Any]:
+        """Return what a client of any session needs to reach the local cloud."""
+        ca_file = self.ca_file
+        # The proxies of the machine have no business on the way to 127.0.0.1.
+        return {
+            "endpoint_url": self.endpoint_url,
+            "verify": str(ca_file) if ca_file is not None else None,
+            "config": Config(**{"proxies": {}, "s3": {"addressing_style": "path"}, **config}),
+        }
 
     @property
     def mariadb(self) -> MariaDb:
@@ -276,7 +297,7 @@ class LocalCloud:
         return MariaDb(self.home, self._ports.mariadb)
 
     def _ministack(self) -> MiniStack:
-        return self._recall(MiniStack(self.home))
+        return self._recall(MiniStack(self.home, enforces_iam=self._enforces_iam))
 
     def _sampleapi(self) -> SampleApi:
         return self._recall(SampleApi(self.home))
@@ -336,13 +357,6 @@ class LocalCloud:
             botocore_session=core,
         )
 
-    def _client_options(self, **config: Any) -> dict[str, Any]:
-        # The proxies of the machine have no business on the way to 127.0.0.1.
-        return {
-            "endpoint_url": self.endpoint_url,
-            "config": Config(**{"proxies": {}, "s3": {"addressing_style": "path"}, **config}),
-        }
-
     def _parameters(self, tenant: str) -> dict[str, str]:
         database = self._mariadb()
         return sam.local_parameters() | {
@@ -385,7 +399,7 @@ class LocalCloud:
         """Delete a stack that an interrupted or failed deployment left in a state of no return."""
 
         def status() -> str | None:
-            found = find_stack(self._session, name, **self._client_options())
+            found = find_stack(self._session, name, **self.client_options())
             return found.status if found else None
 
         def settled() -> bool:

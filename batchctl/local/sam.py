@@ -60,6 +60,7 @@ def deploy(
     home: Path,
     endpoint: str,
     *,
+    ca_file: Path | None = None,
     template: Path,
     stack: str,
     bucket: str,
@@ -80,7 +81,7 @@ def deploy(
     if DIGEST in whole:
         whole[DIGEST] = digest({name: value for name, value in whole.items() if name != DIGEST})
     options += ["--parameter-overrides", *(_override(*pair) for pair in sorted(whole.items()))]
-    _sam(home, "deploy", options, environment(home, endpoint))
+    _sam(home, "deploy", options, environment(home, endpoint, ca_file))
 
 
 def local_parameters() -> dict[str, str]:
@@ -99,12 +100,14 @@ def architecture() -> str:
     return "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 
 
-def environment(home: Path, endpoint: str | None) -> dict[str, str]:
+def environment(home: Path, endpoint: str | None, ca_file: Path | None = None) -> dict[str, str]:
     """Return the environment of `sam`: this machine's, but no AWS account of anybody's."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     env |= credentials()
     if endpoint is not None:
         env["AWS_ENDPOINT_URL"] = endpoint
+    if ca_file is not None:
+        env["AWS_CA_BUNDLE"] = str(ca_file)
     # The interpreter that the template's runtime names is found on PATH.
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     env["SAM_CLI_TELEMETRY"] = "0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from batchctl.errors import BatchctlError
 from batchctl.local import ports, processes
 from batchctl.local.home import CHECKOUT
+from batchctl.local.tls import ensure_server_tls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,9 +48,14 @@ class HttpServer(ABC):
     identity: ProcessId | None = field(default=None)
 
     @property
+    def ca_file(self) -> Path | None:
+        """The authority that its certificate is verified with; None when it speaks plain http."""
+        return None
+
+    @property
     def url(self) -> str:
         """Where the server is found."""
-        return f"http://{HOST}:{self.port}"
+        return f"{'http' if self.ca_file is None else 'https'}://{HOST}:{self.port}"
 
     @property
     def log(self) -> Path:
@@ -96,7 +103,11 @@ class HttpServer(ABC):
 
     def _healthy(self) -> bool:
         # Straight to the server, whatever proxy the machine is set to.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if self.ca_file is not None:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        opener = urllib.request.build_opener(*handlers)
         try:
             with opener.open(self.url + self.health_path, timeout=5) as response:
                 return bool(response.status == 200)
@@ -115,10 +126,25 @@ class HttpServer(ABC):
 
 
 class MiniStack(HttpServer):
-    """The AWS emulator; its workers, which run the functions, are its children."""
+    """The AWS emulator; its workers, which run the functions, are its children.
 
-    def __init__(self, home: Path, port: int = 0, *, port_is_fixed: bool = False) -> None:
+    When it enforces IAM it speaks TLS only: the policies of the buckets refuse everything else.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        port: int = 0,
+        *,
+        port_is_fixed: bool = False,
+        enforces_iam: bool = False,
+    ) -> None:
         super().__init__(home, "ministack", "MiniStack", "/_ministack/ready", port, port_is_fixed)
+        self._tls = ensure_server_tls(home / "ministack" / "tls") if enforces_iam else None
+
+    @property
+    def ca_file(self) -> Path | None:
+        return self._tls.ca if self._tls is not None else None
 
     def command(self) -> list[str | Path]:
         return [CHECKOUT / ".local" / "ministack-venv" / "bin" / "python", "-m", "ministack"]
@@ -126,8 +152,18 @@ class MiniStack(HttpServer):
     def environment(self) -> dict[str, str]:
         home = self.home / "ministack"
         scratch = self.home / "tmp"
+        enforcing = {}
+        if self._tls is not None:
+            enforcing = {
+                "AUTH": "true",
+                "USE_SSL": "1",
+                "MINISTACK_SSL_CERT": str(self._tls.certificate),
+                "MINISTACK_SSL_KEY": str(self._tls.key),
+                "AWS_CA_BUNDLE": str(self._tls.ca),  # the functions inherit it
+            }
         return {
             **super().environment(),
+            **enforcing,
             "GATEWAY_PORT": str(self.port),
             "BIND_HOST": HOST,
             "MINISTACK_REGION": REGION,

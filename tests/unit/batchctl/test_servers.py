@@ -99,3 +99,16 @@ def test_ministack_gets_nothing_of_the_persons_aws_account(
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTPS_PROXY"} & environment.keys()
     assert environment["BIND_HOST"] == "127.0.0.1"
     assert environment["HOME"].startswith(str(tmp_path))
+
+
+def test_ministack_speaks_tls_where_it_enforces_permissions_and_only_there(tmp_path: Path) -> None:
+    open_one = MiniStack(tmp_path)
+    strict = MiniStack(tmp_path, enforces_iam=True)
+
+    assert (open_one.ca_file, open_one.url[:7]) == (None, "http://")
+    assert not {"AUTH", "USE_SSL", "AWS_CA_BUNDLE"} & open_one.environment().keys()
+    assert strict.ca_file is not None
+    assert strict.url.startswith("https://")
+    given = strict.environment()
+    assert (given["AUTH"], given["USE_SSL"]) == ("true", "1")
+    assert given["AWS_CA_BUNDLE"] == str(strict.ca_file)
