@@ -60,6 +60,7 @@ def account(
         received=collector.received,
         failures=dict(collector.failures),
         examples=collector.examples,
+        failed_groups=collector.failed_groups,
         notices=collector.notices,
         asked=asked,
         stack_parameters=stack_parameters,

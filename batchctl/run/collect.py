@@ -19,6 +19,7 @@ from batchctl.run.lines import (
     PROCESS_USERS,
     WRITE_ROWS,
     Example,
+    FailedGroup,
     Invocation,
     Notice,
     Received,
@@ -96,6 +97,7 @@ class Collector:
         self.received: list[Received] = []
         self.failures: Counter[tuple[str, str]] = Counter()
         self.without_row: list[WithoutRow] = []
+        self.failed_groups: list[FailedGroup] = []
         self.starts: list[Start] = []
         self.notices: Counter[Notice] = Counter()
         self.log_bytes = 0
@@ -104,6 +106,7 @@ class Collector:
         self._group_size = group_size
         self._newest_ms = dict.fromkeys(FUNCTIONS, since_ms)
         self._seen: set[str] = set()
+        self._put_aside: set[str] = set()
         self._listed: int | None = None
         self._admitted = 0
 
@@ -150,8 +153,12 @@ class Collector:
     @property
     def missing(self) -> int:
         """How many lines a run that reached its end implies and that have not arrived."""
-        processed = self.groups - self._found(CALL_API, failed=True)
-        expected = {LIST_USERS: 1, CALL_API: self.groups, PROCESS_USERS: processed, FINISH_RUN: 1}
+        told = {line.slice for line in self.invocations}
+        # Environments that were killed will never tell.
+        killed = Counter(each.state for each in self.failed_groups if each.slice not in told)
+        called = self.groups - killed[CALL_API]
+        processed = called - self._found(CALL_API, failed=True) - killed[PROCESS_USERS]
+        expected = {LIST_USERS: 1, CALL_API: called, PROCESS_USERS: processed, FINISH_RUN: 1}
         missing = sum(max(count - self._found(state), 0) for state, count in expected.items())
         put, received = (self._metered(s, "records") for s in (PROCESS_USERS, WRITE_ROWS))
         return missing + (put > received)
@@ -200,8 +207,19 @@ class Collector:
             case "records received":
                 self.received.append(Received.from_line(line, at_ms))
             case "users without a row":
-                for each in WithoutRow.from_line(line):
-                    self.without_row.append(each)
-                    self.failures[each.outcome, each.error] += each.users
+                self._take_without_row(line)
+            case "groups failed":
+                self.failed_groups += FailedGroup.from_line(line, at_ms)
             case _ if line.get("level") in NOTICED:
                 self.notices[Notice.from_line(line)] += 1
+
+    def _take_without_row(self, line: Mapping[str, Any]) -> None:
+        # A batch that is delivered again puts the same rows aside again, under the same name.
+        name = line.get("object")
+        if name in self._put_aside:
+            return
+        if name:
+            self._put_aside.add(name)
+        for each in WithoutRow.from_line(line):
+            self.without_row.append(each)
+            self.failures[each.outcome, each.error] += each.users

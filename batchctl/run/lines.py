@@ -159,6 +159,36 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedGroup:
+    """A group that failed, as the workflow told Finish Run.
+
+    Parameters
+    ----------
+    state, error
+        Empty for all but the first few of a run.
+    """
+
+    at_ms: int
+    chunk: int
+    group: int
+    state: str
+    error: str
+
+    @property
+    def slice(self) -> tuple[str, int, int]:
+        """What the invocation that failed worked on."""
+        return self.state, self.chunk, self.group
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any], at_ms: int) -> list[Self]:
+        """Read a `groups failed` line."""
+        return [
+            cls(at_ms, each["chunk"], each["group"], each["state"] or "", each["error"] or "")
+            for each in line["groups"]
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class WithoutRow:
     """Users of one group that got no row for the same reason, some of them by pseudonym."""
 

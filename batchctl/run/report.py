@@ -10,7 +10,7 @@ from typing import Any
 from batchctl.run.costs import Costs, Deployment
 from batchctl.run.course import course_of
 from batchctl.run.figures import Figures
-from batchctl.run.lines import Example, Invocation, Notice, Received
+from batchctl.run.lines import Example, FailedGroup, Invocation, Notice, Received
 from batchctl.run.prices import Prices
 from batchctl.run.recommend import Evidence, recommendations
 from batchctl.run.verdict import Verdict
@@ -36,6 +36,8 @@ class RunReport:
         How it went, from the functions' own lines.
     failures, examples
         Users without a row, by outcome and class of failure; and some of them, by pseudonym.
+    failed_groups
+        Groups whose users the next run tries again.
     notices
         What functions warned of, and how often.
     asked
@@ -63,6 +65,7 @@ class RunReport:
     received: Sequence[Received]
     failures: Mapping[tuple[str, str], int]
     examples: Mapping[tuple[str, str], Sequence[Example]]
+    failed_groups: Sequence[FailedGroup]
     notices: Mapping[Notice, int]
     asked: Mapping[str, object]
     stack_parameters: Mapping[str, str]
@@ -129,6 +132,7 @@ class RunReport:
                 }
                 for (outcome, error), users in self.failures.items()
             ],
+            "failed_groups": [asdict(each) for each in self.failed_groups],
             "notices": [{**asdict(notice), "lines": n} for notice, n in self.notices.items()],
             "missing_invocation_lines": self.missing_lines,
             "cold_starts": self.figures.cold_starts,

@@ -134,6 +134,13 @@ def _facts(report: RunReport) -> RenderableType:
     facts.add_column()
     for (outcome, error), users in sorted(report.failures.items(), key=_by_users)[:_FAILURES]:
         facts.add_row(outcome.replace("_", " ").capitalize(), f"{users:,} users: {error}")
+    if report.failed_groups:
+        each = report.failed_groups[0]
+        facts.add_row(
+            "Groups failed",
+            f"{len(report.failed_groups):,}, the first in chunk {each.chunk}, group {each.group}:"
+            f" {each.state} {each.error}",
+        )
     if figures.api_p50_ms is not None and figures.api_p99_ms is not None:
         facts.add_row(
             "API",

@@ -12,6 +12,7 @@ from batchctl.run.lines import (
     FUNCTIONS,
     WRITE_ROWS,
     Example,
+    FailedGroup,
     Invocation,
     Notice,
     Received,
@@ -158,7 +159,7 @@ def trace_of(run_id: str, lines: Collector, history: History) -> Trace:
         listed=lines.counts.listed,
         steps=steps,
         visits=visits,
-        failures=_failures(history.failures(), lines.invocations),
+        failures=_failures(history.failures(), lines.invocations, lines.failed_groups),
         writes=lines.received,
         without_row=dict(lines.failures),
         examples=lines.examples,
@@ -220,11 +221,13 @@ def _unlogged(place: Slice, visits: Sequence[Visit]) -> Step:
     )
 
 
-def _failures(told: Sequence[Failure], invocations: Iterable[Invocation]) -> list[Failure]:
+def _failures(
+    told: Sequence[Failure], invocations: Iterable[Invocation], groups: Iterable[FailedGroup]
+) -> list[Failure]:
     """What the workflow tells of failures, with the places that the functions' lines know.
 
     They are joined by Lambda's request id. Where a cause has none, a line stands for the failure
-    that came right after it.
+    that came right after it. A function that was killed has no line: Finish Run names its group.
     """
     raised = {id(line): line for line in invocations if line.state != WRITE_ROWS and line.error}
     by_request = {line.request_id: line for line in raised.values() if line.request_id}
@@ -250,7 +253,34 @@ def _failures(told: Sequence[Failure], invocations: Iterable[Invocation]) -> lis
         )
         for line in raised.values()
     ]
+    found = _placed(found, groups)
     return sorted(found, key=lambda failure: failure.at_ms)
+
+
+def _placed(found: Sequence[Failure], groups: Iterable[FailedGroup]) -> list[Failure]:
+    """Place the failures that have no state yet, and add the groups that nothing else tells of."""
+    known = {(failure.chunk, failure.group) for failure in found if failure.state}
+    left = [group for group in groups if (group.chunk, group.group) not in known]
+    placed = []
+    for failure in found:
+        own = [group for group in left if group.error == failure.error]
+        if own and not failure.state and failure.then != "ended the run":
+            placed.append(_of_group(own[0], failure))
+            # Of several groups each gets one; to a single one belong all its attempts.
+            if len(own) > 1:
+                left.remove(own[0])
+        else:
+            placed.append(failure)
+    known |= {(failure.chunk, failure.group) for failure in placed}
+    return placed + [
+        _of_group(group, Failure(at_ms=group.at_ms, error=group.error, cause=""))
+        for group in left
+        if (group.chunk, group.group) not in known
+    ]
+
+
+def _of_group(group: FailedGroup, failure: Failure) -> Failure:
+    return _with_function(replace(failure, state=group.state, chunk=group.chunk, group=group.group))
 
 
 def _nearest(failure: Failure, lines: Iterable[Invocation]) -> Invocation | None:

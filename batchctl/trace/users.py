@@ -83,12 +83,13 @@ def follow(user: str, tenant: str, run_id: str, lines: Collector, bucket: Bucket
     if seat is not None:
         stops += [*_worked(seat.place, lines), *_received(seat.place, lines)]
         outcome, certain = _from_group(seat, lines)
-        for stop in _put_aside(bucket, run_id, seat.place, user):
-            stops.append(stop)
-            outcome, certain = f"rejected: {stop.what}", True
     named = [each for each in lines.without_row if name in each.examples]
     if named:
         outcome, certain = f"{named[0].outcome}: {named[0].error}", True
+    if seat is not None:
+        for stop in _put_aside(bucket, run_id, seat.place, user):
+            stops.append(stop)
+            outcome, certain = f"rejected: {stop.what}", True
     return Journey(
         user=user,
         pseudonym=name,
@@ -181,11 +182,20 @@ def _put_aside(bucket: Bucket, run_id: str, place: tuple[int, int], user: str) -
                 )
 
 
+def _of_failed_group(seat: Seat, lines: Collector) -> tuple[str, bool]:
+    for each in lines.failed_groups:
+        if (each.chunk, each.group) == seat.place and each.state:
+            # It may have failed with its rows on the stream.
+            certain = not any(seat.place in received.groups for received in lines.received)
+            return f"retry_later: the group failed in {each.state}: {each.error}", certain
+    return "retry_later: the group was not processed", False
+
+
 def _from_group(seat: Seat, lines: Collector) -> tuple[str, bool]:
     """What follows for a user from what became of the group."""
     processed = [each for each in lines.invocations if each.slice == (PROCESS_USERS, *seat.place)]
     if all(line.failed for line in processed):
-        return "retry_later: the group was not processed", False
+        return _of_failed_group(seat, lines)
     rows = max(line.meter.get("rows", 0) for line in processed)
     own = [each for each in lines.without_row if (each.chunk, each.group) == seat.place]
     others = ", ".join(f"{each.users:,} {each.outcome} ({each.error})" for each in own)

@@ -63,6 +63,14 @@ def without_a_row(**errors: int) -> str:
     return json.dumps(line | {"state": "Call API", "chunk": 0, "group": 2, "failures": failures})
 
 
+def groups_failed(*groups: tuple[int, int, str, str]) -> str:
+    """What Finish Run logs of groups: chunk, group, state, error."""
+    names = ("chunk", "group", "state", "error")
+    line = {"level": "ERROR", "message": "groups failed", "run_id": RUN, "count": len(groups)}
+    told = [dict(zip(names, each, strict=True)) for each in groups]
+    return json.dumps(line | {"state": "Finish Run", "groups": told})
+
+
 def warned(message: str, **fields: Any) -> str:
     """What a function found worth a warning."""
     return json.dumps({"level": "WARNING", "message": message, "run_id": RUN, **fields})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import TransientDatabaseError
 from batch_core.finish_run import REASON_CHARS, settle
+from batch_core.observability import logger
 from batch_core.outcomes import Tally
 from batch_core.ports import Written
 from batch_core.run import Run
@@ -178,6 +181,27 @@ def test_the_first_failures_are_told_in_bounded_words() -> None:
 
     assert "20 groups failed; Call API 0/7: TimeoutError xxx" in answer["reason"]
     assert len(answer["reason"]) == REASON_CHARS
+
+
+def test_the_groups_that_failed_are_logged_with_their_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = io.StringIO()
+    for handler in logger.handlers:
+        monkeypatch.setattr(handler, "stream", lines)
+    failure = {"chunk": 1, "group": 7, "state": "Call API", "error": "Runtime.ExitError"}
+    Stage()(
+        10,
+        tally={"retry_later": 10},
+        failed_groups=2,
+        failures=[{**failure, "cause": "canary"}],
+        failed=[{"chunk": 1, "groups": [7, 8]}],
+    )
+
+    (told,) = [json.loads(line) for line in lines.getvalue().splitlines() if "groups" in line]
+    unnamed = {"chunk": 1, "group": 8, "state": None, "error": None}
+    assert (told["level"], told["count"], told["groups"]) == ("ERROR", 2, [failure, unnamed])
+    assert "canary" not in lines.getvalue()
 
 
 def test_a_map_that_failed_as_a_whole_is_told() -> None:

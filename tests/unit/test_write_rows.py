@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from batch_core.codec import compress, dump_json
 from batch_core.errors import AccessError, SchemaError, TransientDatabaseError
+from batch_core.failures import pseudonym
 from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
 from batch_core.observability import logger
@@ -254,9 +255,15 @@ def test_what_the_rows_hold_is_never_logged(monkeypatch: pytest.MonkeyPatch) -> 
 
     stage.write(event(canary, encode(replace(canary, tenant="other"))))
 
-    assert "rows put aside" in lines.getvalue()
     assert "record put aside" in lines.getvalue()
     assert "canary" not in lines.getvalue()
+    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
+    (told,) = [line for line in logged if line["message"] == "users without a row"]
+    assert (told["run_id"], told["chunk"], told["group"]) == (RUN, 3, 0)
+    assert told["object"] == f"quarantine/{RUN}/3-0-0.json"
+    (failure,) = told["failures"]
+    assert (failure["outcome"], failure["error"], failure["users"]) == ("rejected", "mysql_1366", 1)
+    assert failure["examples"] == [pseudonym("demo", 1)]
 
 
 def test_the_function_starts_without_what_only_a_quarantine_or_a_secret_needs() -> None:

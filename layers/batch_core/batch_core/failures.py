@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
 
@@ -66,12 +67,13 @@ class Failures:
             outcomes[outcome] += count
         return Tally.of(outcomes.elements())
 
-    def log(self) -> None:
-        """Write the line, if there is anything to write."""
+    def log(self, place: Mapping[str, object] | None = None) -> None:
+        """Write the line, if there is anything to write; `place` is what its context lacks."""
         if not self._counts:
             return
         logger.warning(
             "users without a row",
+            extra=place,
             users=self._counts.total(),
             classes=len(self._counts),
             failures=[

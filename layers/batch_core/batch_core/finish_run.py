@@ -25,6 +25,8 @@ _LONGEST_PAUSE: Final = 1.0
 
 REASON_CHARS: Final = 1_000
 _NAMED: Final = 20
+# And a log line that many groups.
+_LOGGED: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class RunFinisher:
         except DatabaseError as error:
             # The run is closed whatever becomes of this; the next one forgets what is left.
             logger.warning("old runs are still there", error=str(error))
+        _log_failed_groups(event)
         return {
             "status": status,
             "run_id": run.id,
@@ -204,6 +207,27 @@ def awaited_groups(event: Mapping[str, Any]) -> set[tuple[int, int]]:
         for group, mark in enumerate(groups)
         if mark == "1"
     }
+
+
+def _log_failed_groups(event: Mapping[str, Any]) -> None:
+    """Name the groups that failed.
+
+    An environment that was killed logs nothing itself, and the workflow's errors alone do not say
+    where they were. Causes are left out: their texts may hold what was said of a user.
+    """
+    if not (count := _count(event)):
+        return
+    told = {(each.get("chunk"), each.get("group")): each for each in event.get("failures") or []}
+    groups = [
+        {
+            "chunk": chunk,
+            "group": group,
+            "state": told.get((chunk, group), {}).get("state"),
+            "error": told.get((chunk, group), {}).get("error"),
+        }
+        for chunk, group in failed_groups(event)
+    ]
+    logger.error("groups failed", count=count, groups=groups[:_LOGGED])
 
 
 def _count(event: Mapping[str, Any]) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batch_core import meter, tracing
 from batch_core.codec import dump_json
+from batch_core.failures import Failures
 from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
 from batch_core.observability import logger
@@ -111,8 +112,12 @@ class RowWriter:
             record = rows[0].record
             # The same for every delivery of the record, so that a retry overwrites.
             name = f"quarantine/{run_id}/{chunk}-{group}-{part}.json"
-            # What the rows and the errors hold is the users' own; the log names only the place.
-            logger.error("rows put aside", object=name, rows=len(rows), run_id=run_id)
+            # What the rows and the errors hold is the users' own; the log names the place, and of
+            # an error its number.
+            failures = Failures(self.tenant)
+            for row in rows:
+                failures.add(row.outcome, _class_of(row.error), row.row[0])
+            failures.log({"run_id": run_id, "chunk": chunk, "group": group, "object": name})
             body = {
                 "tenant": record.tenant,
                 "run": run_id,
@@ -138,6 +143,12 @@ def batches(records: Sequence[Record]) -> Iterator[list[Record]]:
         rows += len(record.rows)
     if batch:
         yield batch
+
+
+def _class_of(error: str) -> str:
+    """The number of MySQL's error, or that the row was not even sent."""
+    number = error.partition(":")[0]
+    return f"mysql_{number}" if number.isdecimal() else "unfit_row"
 
 
 def _place(record: Record) -> tuple[str, int, int, int]:

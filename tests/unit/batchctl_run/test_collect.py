@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from batchctl.run.collect import Collector, Counts
 from tests.support.run_lines import (
     RUN,
     FakeLogs,
+    groups_failed,
     invocation,
     listed,
     received,
@@ -77,6 +82,31 @@ def test_a_group_whose_call_failed_is_not_expected_to_be_processed() -> None:
     found = collector(logs)
     found.sweep()
     assert found.missing == 0
+
+
+@pytest.mark.parametrize("state", ["Call API", "Process Users"])
+def test_a_killed_environment_is_not_expected_to_log(state: str) -> None:
+    logs = FakeLogs()
+    write_a_complete_run(logs, groups=3)
+    later = ("Call API", "Process Users") if state == "Call API" else ("Process Users",)
+    for each in later:
+        logs.lines[each].pop()
+    del logs.lines["Write Rows"][-2:]
+    logs.write("Finish Run", groups_failed((0, 2, state, "Runtime.ExitError")))
+    found = collector(logs)
+    found.sweep()
+    assert found.missing == 0
+
+
+def test_rows_that_are_put_aside_at_every_delivery_are_counted_once() -> None:
+    logs = FakeLogs()
+    failure = {"outcome": "rejected", "error": "mysql_1406", "users": 2, "examples": []}
+    line = {"message": "users without a row", "run_id": RUN, "state": "Write Rows"}
+    for name in ("0-0-0", "0-0-0", "0-1-0"):
+        logs.write("Write Rows", json.dumps({**line, "object": name, "failures": [failure]}))
+    found = collector(logs)
+    found.sweep()
+    assert found.failures == {("rejected", "mysql_1406"): 4}
 
 
 def test_a_retried_invocation_stands_for_one_group() -> None:

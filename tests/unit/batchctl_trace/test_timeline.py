@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.support.express_log import BEGAN_MS, EXECUTION, ExpressLog, a_run_wit
 from tests.support.run_lines import (
     RUN,
     FakeLogs,
+    groups_failed,
     invocation,
     listed,
     not_listed,
@@ -99,6 +101,33 @@ def test_a_log_of_errors_only_is_placed_by_lambdas_request_id() -> None:
     assert found.cause == "the API is gone"
     # Nothing tells where this one was: its environment ended before it could log.
     assert (by_error["Runtime.ExitError"].state, by_error["Runtime.ExitError"].group) == ("", None)
+
+
+def test_a_killed_environment_is_placed_by_what_finish_run_names() -> None:
+    # Both attempts were killed: of neither is there a line.
+    killed = {"error": "Runtime.ExitError", "cause": ""}
+    events = [
+        replace(event, details=killed)
+        for event in a_run_with_failures().events()
+        if event.type == "TaskFailed"
+    ]
+    logs = logged()
+    logs.lines["Call API"] = [line for line in logs.lines["Call API"] if '"r-10"' not in line.text]
+    logs.write("Finish Run", groups_failed((1, 0, "Call API", "Runtime.ExitError")), BEGAN_MS + 9)
+    trace = joined(logs, events)
+    assert [(f.error, f.state, f.function, f.chunk, f.group) for f in trace.failures] == [
+        ("Runtime.ExitError", "Call API", "call_api", 1, 0)
+    ] * 2
+
+
+def test_of_several_killed_environments_each_gets_its_place_and_none_is_left_out() -> None:
+    killed = {"error": "Runtime.ExitError", "cause": ""}
+    events = [Event(7, "TaskFailed", BEGAN_MS + 5, None, killed)]
+    places = [(0, 3, "Call API", "Runtime.ExitError"), (2, 4, "Call API", "Runtime.ExitError")]
+    logs = FakeLogs()
+    logs.write("Finish Run", groups_failed(*places, (2, 9, "Process Users", "CodeError")), BEGAN_MS)
+    found = {(f.chunk, f.group, f.state, f.error) for f in joined(logs, events).failures}
+    assert found == {*places, (2, 9, "Process Users", "CodeError")}
 
 
 def test_without_any_event_the_lines_alone_tell_of_failures() -> None:

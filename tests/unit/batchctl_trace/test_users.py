@@ -13,7 +13,7 @@ from batchctl.run.collect import Collector
 from batchctl.trace.users import Journey, Seat, find_user, follow, groups_of
 from tests.support.express_log import EXECUTION
 from tests.support.put_aside import FakeBucket
-from tests.support.run_lines import RUN, FakeLogs, invocation, listed, received
+from tests.support.run_lines import RUN, FakeLogs, groups_failed, invocation, listed, received
 
 
 def chunk(*users: int, group_size: int = 2) -> bytes:
@@ -143,6 +143,15 @@ def test_a_group_that_was_not_processed_leaves_its_users_for_the_next_run() -> N
     journey = followed("1", lines())
     assert (journey.chunk, journey.group) == (0, 0)
     assert (journey.outcome, journey.certain) == ("retry_later: the group was not processed", False)
+
+
+def test_a_user_of_a_group_that_failed_is_told_where_it_failed() -> None:
+    told = groups_failed((0, 0, "Call API", "Runtime.ExitError"))
+    journey = followed("1", lines(("Finish Run", told)))
+    assert (journey.outcome, journey.certain) == (
+        "retry_later: the group failed in Call API: Runtime.ExitError",
+        True,
+    )
 
 
 def test_a_user_whom_no_chunk_lists_was_not_in_the_run() -> None:
