@@ -5,10 +5,28 @@ Nothing here is needed on AWS, and nothing that runs on AWS knows of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchctl.stacks import Stack
+
+
+def without_what_it_lacks(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a template what MiniStack refuses to make, and the stack with it.
+
+    It knows no alarm that combines others, and none that calculates, as nearly all of ours do.
+    """
+
+    def is_made(resource: Mapping[str, Any]) -> bool:
+        match resource:
+            case {"Type": "AWS::CloudWatch::CompositeAlarm"}:
+                return False
+            case {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": _}}:
+                return False
+        return True
+
+    made = {name: each for name, each in template["Resources"].items() if is_made(each)}
+    return {**template, "Resources": made}
 
 
 def mend(client: Callable[[str], Any], stack: Stack) -> None:

@@ -16,6 +16,7 @@ import yaml
 
 from batchctl.errors import BatchctlError
 from batchctl.local import processes
+from batchctl.local.emulator import without_what_it_lacks
 from batchctl.local.home import CHECKOUT, exclusive
 from batchctl.local.servers import REGION
 from batchctl.tenants.parameters import DIGEST, digest, text
@@ -51,6 +52,7 @@ def build(home: Path, template: Path, report: Callable[[str], None]) -> Path:
             options += ["--parallel", "--cached", "--cache-dir", str(_BUILDS / "cache")]
             options += ["--parameter-overrides", f"Architecture={architecture()}"]
             _sam(home, "build", options, environment(home, None))
+            _fit_to_the_emulator(built / "template.yaml")
             (built / ".complete").touch()
             _forget_old_builds()
     return built / "template.yaml"
@@ -159,6 +161,12 @@ def _source_files(template: Path) -> Iterator[Path]:
         for file in sorted((template.parent / folder).rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 yield file
+
+
+def _fit_to_the_emulator(template: Path) -> None:
+    # sam has written the short forms, such as !Ref, in full.
+    whole = without_what_it_lacks(yaml.safe_load(template.read_text()))
+    template.write_text(yaml.safe_dump(whole, sort_keys=False))
 
 
 def _is_complete(built: Path) -> bool:

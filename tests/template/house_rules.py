@@ -105,6 +105,7 @@ def every_function_writes_to_a_group_of_its_own(template: Json) -> Problems:
 def nothing_has_a_name_that_two_stacks_share(template: Json) -> Problems:
     names = {"Name", "RoleName", "FunctionName", "LayerName", "LogGroupName", "BucketName"}
     names |= {"QueueName", "StateMachineName", "ManagedPolicyName", "DBProxyName", "GroupName"}
+    names |= {"AlarmName", "DashboardName", "TopicName"}
     for name, resource in template["Resources"].items():
         if resource["Type"] == "AWS::Lambda::Alias":
             continue  # its name is its function's alone
@@ -360,6 +361,7 @@ def roles_are_for_one_service_of_this_account(template: Json) -> Problems:
 def outputs_are_those_that_others_read(template: Json) -> Problems:
     wanted = {"StateMachineArn", "StreamName", "PayloadBucketName", "MigrateFunctionName"}
     wanted |= {"StateMachineConsole", "ErrorsConsole", "ScheduleDeadLetterQueueUrl"}
+    wanted |= {"AlarmTopic", "DashboardConsole"}
     wanted |= {"DatabaseEndpoint", *of_type(template, "Logs::LogGroup")}
     outputs: dict[str, Any] = template["Outputs"]
     for name in sorted(wanted ^ set(outputs)):

@@ -52,6 +52,8 @@ def test_a_gate_lets_a_template_through(name: str, template: str, tmp_path: Path
 def test_cfn_lint_needs_no_exception_once_every_parameter_is_given(tmp_path: Path) -> None:
     """The template excuses checks that try empty defaults; with real values nothing is excused."""
     values = {
+        "AlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms",
+        "PageTopicArn": "arn:aws:sns:eu-west-1:111122223333:pages",
         "ApiSecretArn": SECRET,
         "DatabaseEndpoint": "db.example.com",
         "DatabaseSecretArn": SECRET,

@@ -150,6 +150,11 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
         give("JobLayer", LayerName="JobLayer"),
         "LayerName",
     ),
+    (
+        rules.nothing_has_a_name_that_two_stacks_share,
+        give("CoverageAlarm", AlarmName="coverage"),
+        "CoverageAlarm: AlarmName coverage",
+    ),
     (rules.schedule_is_safe, give(SCHEDULE, Name="BatchMachineSchedule"), "OmitName"),
     (rules.schedule_is_safe, take(SCHEDULE, "Target", "DeadLetterConfig"), "loses starts"),
     (rules.schedule_is_safe, take(SCHEDULE, "Target", "RetryPolicy"), "None seconds late"),

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from batchctl.errors import BatchctlError
 from batchctl.local import sam
@@ -111,3 +112,20 @@ def test_the_local_parameters_are_those_of_samconfig(
     config.write_text(f"[local.deploy.parameters]\nparameter_overrides = {value}\n")
     monkeypatch.setattr(sam, "CONFIG", config)
     assert sam.local_parameters() == {"ChunkSize": "500", "Name": "a b"}
+
+
+def test_alarms_that_the_emulator_refuses_are_left_out_of_a_build(
+    project: Path, tmp_path: Path
+) -> None:
+    template = project / "template.yaml"
+    with template.open("a") as text:
+        text.write(
+            "  Plain: {Type: 'AWS::CloudWatch::Alarm', Properties: {MetricName: Errors}}\n"
+            "  Sum: {Type: 'AWS::CloudWatch::Alarm', Properties: {Metrics: []}}\n"
+            "  Both: {Type: 'AWS::CloudWatch::CompositeAlarm', Properties: {}}\n"
+        )
+
+    built = yaml.safe_load(sam.build(tmp_path, template, print).read_text())
+
+    assert list(built["Resources"]) == ["HelloFunction", "Plain"]
+    assert built["Resources"]["HelloFunction"]["Properties"]["CodeUri"] == "HelloFunction"
