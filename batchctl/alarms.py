@@ -41,13 +41,17 @@ class Alarms:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> list[str]:
-        """Wait so long for one to ring, since metrics arrive late; name those that do."""
+        """Wait so long for one to ring, since metrics arrive late; name those that do.
+
+        One that rings already has until the end to stop: what rang before the deployment may have
+        been what it was to mend.
+        """
         until = clock() + seconds
-        while True:
-            found = self.ringing()
-            if found or not self.names or clock() >= until:
-                return found
+        first = found = self.ringing()
+        while self.names and clock() < until and not set(found) - set(first):
             sleep(_POLL_S)
+            found = self.ringing()
+        return found
 
     def _asked(self, question: Callable[[], list[str]]) -> list[str]:
         try:

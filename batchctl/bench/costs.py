@@ -6,8 +6,8 @@ from typing import Final
 
 from batchctl.run.costs import CostLine, Costs
 
-# Paid by the hour, whatever the run does: the services' names in `batchctl.run.costs`.
-HOURLY: Final = frozenset({"Kinesis shards", "RDS Proxy"})
+# Paid by the hour or the month, whatever the run does: the names in `batchctl.run.costs`.
+HOURLY: Final = frozenset({"Kinesis shards", "CloudWatch", "RDS Proxy"})
 # A t4g.small in Tokyo, on demand, which runs all month for the script: 2 vCPU, 2 GB.
 # https://aws.amazon.com/ec2/pricing/on-demand/
 CRON_SERVER_USD_HOUR: Final = 0.0216

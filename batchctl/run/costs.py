@@ -21,6 +21,11 @@ _EXPRESS_STEP_MB: Final = 64
 _EXPRESS_STEP_MS: Final = 100
 # The month of AWS's price examples.
 _MONTH_MINUTES: Final = 30 * 24 * 60
+# What the template makes to watch a tenant with, beside one alarm that combines others and one
+# dashboard. An alarm is paid for each metric that it watches.
+CUSTOM_METRICS: Final = 9
+ALARM_METRICS: Final = 21
+ALARM_METRICS_OF_A_PROXY: Final = 3
 # An Express execution logged at level ALL without data writes about so much for a group of two
 # tasks: 13 events of 390 bytes.
 _EXPRESS_LOG_BYTES_PER_GROUP: Final = 13 * 390
@@ -35,7 +40,7 @@ class Deployment:
     architecture
         ``arm64`` or ``x86_64``.
     schedule_minutes
-        The schedule's period: hourly prices are shared out over its runs.
+        The schedule's period: hourly and monthly prices are shared out over its runs.
     shards
         Shards of the stream.
     rds_proxy
@@ -203,6 +208,7 @@ def costs_of(
     rest.append(
         CostLine("X-Ray", traces * prices.xray_trace, "modelled", f"{traces:,} traces sampled")
     )
+    rest.append(_watching(deployment, prices))
     if deployment.rds_proxy:
         rest.append(
             CostLine(
@@ -215,6 +221,24 @@ def costs_of(
         )
     runs = _MONTH_MINUTES / deployment.schedule_minutes
     return Costs(users=users, core=core, rest=rest, runs_per_month=runs)
+
+
+def _watching(deployment: Deployment, prices: Prices) -> CostLine:
+    """What a tenant's metrics, alarms and dashboard cost from run to run."""
+    alarms = ALARM_METRICS + deployment.rds_proxy * ALARM_METRICS_OF_A_PROXY
+    month = (
+        CUSTOM_METRICS * prices.cloudwatch_metric_month
+        + alarms * prices.cloudwatch_alarm_month
+        + prices.cloudwatch_combined_alarm_month
+        + prices.cloudwatch_dashboard_month
+    )
+    return CostLine(
+        "CloudWatch",
+        month * deployment.schedule_minutes / _MONTH_MINUTES,
+        "modelled",
+        f"{CUSTOM_METRICS} metrics, {alarms} watched by alarms, 1 alarm of alarms and a dashboard"
+        f" for the {deployment.schedule_minutes} minutes from run to run",
+    )
 
 
 def sampled_traces(figures: Figures, *, wall_s: float) -> int:

@@ -30,6 +30,10 @@ class Prices:
     kinesis_put_unit: float
     kinesis_shard_hour: float
     logs_gb: float
+    cloudwatch_metric_month: float
+    cloudwatch_alarm_month: float
+    cloudwatch_combined_alarm_month: float
+    cloudwatch_dashboard_month: float
     rds_proxy_vcpu_hour: float
     rds_proxy_vcpus_min: int
     xray_trace: float
@@ -54,6 +58,10 @@ class Prices:
             kinesis_put_unit=services["kinesis"]["usd_per_put_unit"],
             kinesis_shard_hour=services["kinesis"]["usd_per_shard_hour"],
             logs_gb=services["logs"]["usd_per_gb"],
+            cloudwatch_metric_month=services["cloudwatch"]["usd_per_metric_month"],
+            cloudwatch_alarm_month=services["cloudwatch"]["usd_per_alarm_month"],
+            cloudwatch_combined_alarm_month=services["cloudwatch"]["usd_per_combined_alarm_month"],
+            cloudwatch_dashboard_month=services["cloudwatch"]["usd_per_dashboard_month"],
             rds_proxy_vcpu_hour=services["rds_proxy"]["usd_per_vcpu_hour"],
             rds_proxy_vcpus_min=services["rds_proxy"]["vcpus_min"],
             xray_trace=services["xray"]["usd_per_trace"],

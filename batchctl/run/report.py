@@ -185,10 +185,11 @@ class RunReport:
                 " the first tier, without free tiers."
             ),
             (
-                f"Hourly prices (shards, RDS Proxy) are shared out over a run every"
+                f"Prices by the hour or the month (shards, RDS Proxy, CloudWatch) are shared out"
+                f" over a run every"
                 f" {self.deployment.schedule_minutes} minutes."
             ),
-            "Not counted: the database, NAT, traffic to the API, KMS, alarms, storage.",
+            "Not counted: the database, NAT, traffic to the API, KMS, storage.",
         ]
         if self.local:
             said.append(

@@ -10,6 +10,7 @@ import pytest
 
 from batch_core.api_rules import judge
 from batch_core.retry import Setback
+from batchctl.run.costs import ALARM_METRICS, ALARM_METRICS_OF_A_PROXY, CUSTOM_METRICS
 from tests.template.alarms import ALARMS, EVERYTHING, NAMES, PAGE, PAGING
 from tests.template.cloudwatch import Alarm, filtered, is_alarm, metric_of
 from tests.template.deployed import Deployed
@@ -78,6 +79,17 @@ def test_the_filters_take_what_call_api_counts() -> None:
         "ApiThrottledMetric": [3.0],
     }
     assert {each["LogGroupName"] for each in filters.values()} == {"<CallApiLogGroup>"}
+
+
+def test_the_price_of_a_run_counts_what_the_template_makes() -> None:
+    plain = Deployed(ScheduleState="ENABLED").of_type("CloudWatch::Alarm").values()
+    watched = [
+        sum(1 for each in alarms for _ in metrics_in(each)) for alarms in (plain, ALARMS.values())
+    ]
+
+    assert len(published(EVERYTHING)) == CUSTOM_METRICS
+    assert watched == [ALARM_METRICS, ALARM_METRICS + ALARM_METRICS_OF_A_PROXY]
+    assert len(EVERYTHING.of_type("CloudWatch::Dashboard")) == 1
 
 
 # --- who is told ----------------------------------------------------------------------------------

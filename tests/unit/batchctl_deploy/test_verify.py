@@ -80,6 +80,21 @@ def test_an_alarm_that_rings_late_is_still_heard_and_ends_the_wait() -> None:
     assert cloud.now == 30
 
 
+def test_an_alarm_that_rang_before_has_until_the_end_to_stop() -> None:
+    cloud = Cloud(["dead-man", "late"], [["dead-man"], ["dead-man"], []])
+
+    assert watched(cloud, 60) == []
+    assert cloud.now == 60
+
+
+def test_an_alarm_that_rang_before_and_does_not_stop_is_named_with_the_new_one() -> None:
+    assert watched(Cloud(["dead-man", "late"], [["dead-man"]]), 60) == ["dead-man"]
+
+    cloud = Cloud(["dead-man", "late"], [["dead-man"], ["dead-man", "late"]])
+    assert watched(cloud, 60) == ["dead-man", "late"]
+    assert cloud.now == 15
+
+
 def test_a_stack_without_alarms_is_not_waited_for() -> None:
     cloud = Cloud([], [[]])
 

@@ -63,10 +63,25 @@ def test_thirty_thousand_users_in_groups_cost_what_the_sheet_says() -> None:
     assert by_service["Kinesis shards"] == pytest.approx(0.00325)
     # 400,000 bytes + 300 groups x 13 events x 390 bytes = 1,921,000 bytes
     assert by_service["Logs"] == pytest.approx(0.00145996)
+    # 9 x 0.30 + (21 + 3) x 0.10 + 0.50 + 3.00 a month, of which a run has one 4,320th
+    assert by_service["CloudWatch"] == pytest.approx(8.60 / 4_320)
     assert by_service["RDS Proxy"] == pytest.approx(0.006)
     # 0.0028106197 / 30,000 x 1,000,000
     assert costs.step_functions_lambda == pytest.approx(0.0936873)
     assert costs.all_in == pytest.approx(sum(by_service.values()) / 0.03)
+
+
+def test_a_tenant_without_a_proxy_has_fewer_alarms_to_pay() -> None:
+    costs = costs_of(
+        Figures(),
+        users=1,
+        groups=1,
+        bill=ExpressBill(0, 64, "modelled"),
+        deployment=PLAIN,
+        prices=TOKYO,
+    )
+    (line,) = (line for line in costs.rest if line.service == "CloudWatch")
+    assert line.usd == pytest.approx(8.30 / 4_320)
 
 
 def test_x86_costs_a_quarter_more_per_gigabyte_second() -> None:
@@ -101,6 +116,7 @@ def test_without_a_proxy_nothing_is_said_of_one() -> None:
         "Kinesis shards",
         "Logs",
         "X-Ray",
+        "CloudWatch",
     }
 
 

@@ -96,6 +96,7 @@ def test_the_report_file_says_where_each_cost_comes_from() -> None:
         "Kinesis puts": "measured",
         "Kinesis shards": "modelled",
         "Logs": "modelled",
+        "CloudWatch": "modelled",
         "RDS Proxy": "modelled",
         "X-Ray": "modelled",
     }
