@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batch_core.failures import pseudonym
+from batch_core.observability import pseudonym
 from batchctl.errors import BatchctlError
 from batchctl.replay.bucket import Bucket
 from batchctl.run.collect import Collector

@@ -26,6 +26,9 @@ FUNCTIONS: dict[str, tuple[int, bool, type[settings.Settings]]] = {
     "MigrateFunction": (900, True, settings.MigrateSettings),
 }
 NO_VALUE = {"Ref": "AWS::NoValue"}
+DEBUG_LINES_PASS = {"Fn::If": ["SampleDebug", "DEBUG", {"Ref": "LogLevel"}]}
+# Powertools reads the first two; nobody the third.
+NOT_IN_SETTINGS = {"POWERTOOLS_LOG_LEVEL", "POWERTOOLS_LOGGER_SAMPLE_RATE", "PARAMETERS_DIGEST"}
 # For the description of a version; ParametersDigest stands for them.
 TOO_LONG = {"ApiBaseUrl", "ApiSecretArn", "DatabaseEndpoint", "DatabaseSecretArn"}
 TOO_LONG |= {"DatabaseCaFile", "SubnetIds", "SecurityGroupIds", "DataKeyArn"}
@@ -80,7 +83,7 @@ def environment_is_what_settings_read(template: Json) -> Problems:
         given = set(properties(template, name)["Environment"]["Variables"])
         for variable in sorted(wanted - given):
             yield f"{name} lacks {variable}"
-        for variable in sorted(given - wanted - {"POWERTOOLS_LOG_LEVEL", "PARAMETERS_DIGEST"}):
+        for variable in sorted(given - wanted - NOT_IN_SETTINGS):
             yield f"{name} is given {variable}, which {kind.__name__} does not read"
 
 
@@ -95,6 +98,8 @@ def every_function_writes_to_a_group_of_its_own(template: Json) -> Problems:
             yield f"{name} writes to a group that Lambda makes, which is kept for ever"
         if logging.get("LogFormat") != "JSON" or logging.get("SystemLogLevel") != "WARN":
             yield f"{name} pays for START, END and REPORT lines"
+        if logging.get("ApplicationLogLevel") != DEBUG_LINES_PASS:
+            yield f"{name}: Lambda would drop the debug lines of invocations that are sampled"
     for name, resource in groups.items():
         if users[name] != 1:
             yield f"{name} has {users[name]} writers"
@@ -147,7 +152,9 @@ def machine_is_express_logged_and_traced(template: Json) -> Problems:
         yield "the machine is not an Express one"
     if machine.get("TracingConfiguration", {}).get("Enabled") is not True:
         yield "the machine is not traced"
-    if logging.get("IncludeExecutionData") is not False:
+    if short(logging.get("IncludeExecutionData")) != "WorkflowExecutionData":
+        yield "whether users' data is logged cannot be chosen"
+    if template["Parameters"]["WorkflowExecutionData"]["Default"] != "false":
         yield "users' data would be logged"
     if short(logging.get("Level")) != "WorkflowLogLevel":
         yield "the machine's log level cannot be chosen"

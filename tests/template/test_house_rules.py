@@ -137,6 +137,14 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
     ),
     (
         rules.every_function_writes_to_a_group_of_its_own,
+        put(
+            *(R, "CallApiFunction", "Properties", "LoggingConfig", "ApplicationLogLevel"),
+            value={"Ref": "LogLevel"},
+        ),
+        "would drop the debug lines",
+    ),
+    (
+        rules.every_function_writes_to_a_group_of_its_own,
         take("MigrateLogGroup", "RetentionInDays"),
         "kept for ever",
     ),
@@ -179,6 +187,11 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
             *(R, "BatchMachine", "Properties", "LoggingConfiguration", "IncludeExecutionData"),
             value=True,
         ),
+        "is logged cannot be chosen",
+    ),
+    (
+        rules.machine_is_express_logged_and_traced,
+        put("Parameters", "WorkflowExecutionData", "Default", value="true"),
         "data would be logged",
     ),
     (

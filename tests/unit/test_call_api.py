@@ -16,8 +16,8 @@ from batch_core.breaker import REFUSALS_TO_OPEN, WINDOW, Breakers
 from batch_core.call_api import MARGIN_SECONDS, SHARED_READ_BELOW, ChunkReader, call_api
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import PayloadAlteredError, PayloadMissingError
-from batch_core.failures import pseudonym
 from batch_core.job import Job, RejectError, Request, Table, User
+from batch_core.observability import pseudonym
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import LATE, Answer, Failure
 from batch_core.run import Run

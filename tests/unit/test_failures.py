@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from batch_core.failures import Failures, pseudonym
+from batch_core.failures import Failures
+from batch_core.observability import pseudonym
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import BREAKER_OPEN, LATE
 

@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 from batch_core import chunks
 from batch_core.chunks import Chunk
 from batch_core.errors import ConfigurationError, JobError, SchemaError, TransientDatabaseError
-from batch_core.failures import pseudonym
 from batch_core.job import User
 from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS
 from batch_core.list_users import UserLister
-from batch_core.observability import logger
+from batch_core.observability import logger, pseudonym
 from batch_core.outcomes import Tally
 from batch_core.ports import Candidate, Ending, HeldBack, Listing
 from batch_core.run import Run

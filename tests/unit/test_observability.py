@@ -19,7 +19,7 @@ FUNCTION = """
 from types import SimpleNamespace
 from batch_core import meter
 from batch_core.errors import UnreachableDatabaseError
-from batch_core.observability import observed, publish
+from batch_core.observability import logger, observed, publish
 from batch_core.tracing import trace_ids
 
 @observed("Call API")
@@ -28,6 +28,8 @@ def handler(event, context):
         raise ValueError("boom")
     if event.get("lost"):
         raise UnreachableDatabaseError("2003: nobody there")
+    if event.get("debug"):
+        logger.debug("in detail")
     meter.count("s3_get")
     meter.latency(203)
     return {"trace": trace_ids()}
@@ -44,10 +46,18 @@ class Environment:
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
 
-    def run(self, code: str, *, check: bool = True, sampled: bool = True) -> list[dict[str, Any]]:
+    def run(
+        self,
+        code: str,
+        *,
+        check: bool = True,
+        sampled: bool = True,
+        before: str = "",
+        **variables: str,
+    ) -> list[dict[str, Any]]:
         """Return what was logged."""
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", FUNCTION + code],
+            [sys.executable, "-W", "error", "-c", before + FUNCTION + code],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(ROOT / "layers" / "batch_core"),
@@ -56,6 +66,7 @@ class Environment:
                 "AWS_XRAY_DAEMON_ADDRESS": self.collector.address,
                 "_X_AMZN_TRACE_ID": HEADER if sampled else HEADER.replace("=1", "=0"),
                 "TENANT_ID": "acme",
+                **variables,
             },
             capture_output=True,
             text=True,
@@ -103,7 +114,10 @@ def test_a_warm_invocation_starts_its_meter_and_its_identity_anew(environment: E
 def test_a_failing_handler_still_logs_its_meter_and_raises(environment: Environment) -> None:
     lines = environment.run('handler({"fail": True}, context)', check=False)
 
-    assert lines[0]["message"] == "invocation"
+    told = {name: lines[0][name] for name in ("level", "message", "error", "outcome")}
+    assert told == {
+        "level": "ERROR", "message": "invocation", "error": "ValueError", "outcome": "retry_later",
+    }  # fmt: skip
     assert lines[-1]["exception_name"] == "ValueError"
 
 
@@ -188,3 +202,40 @@ def test_what_stands_beside_metrics_is_a_field_of_their_line(environment: Enviro
     lines = environment.run(f"{publishing % 'acme-1'}; {publishing % 'acme-2'}")
 
     assert [line["run_id"] for line in lines] == ["acme-1", "acme-2"]
+
+
+def test_debug_lines_are_written_by_the_share_of_invocations_that_is_asked_for(
+    environment: Environment,
+) -> None:
+    code = "for _ in range(400): handler({'debug': True}, context)"
+
+    none = environment.run(code)
+    some = environment.run(code, POWERTOOLS_LOGGER_SAMPLE_RATE="0.5")
+    every = environment.run(code, POWERTOOLS_LOG_LEVEL="DEBUG")
+
+    counts = [
+        sum(line["message"] == "in detail" for line in lines) for lines in (none, some, every)
+    ]
+    assert (counts[0], counts[2]) == (0, 400)
+    # Outside of this once in 10^14 times.
+    assert 120 < counts[1] < 280
+
+
+def test_libraries_write_no_debug_lines_whatever_lambda_sets_the_root_logger_to(
+    environment: Environment,
+) -> None:
+    code = """
+import logging
+handler({'debug': True}, context)
+logging.getLogger("botocore.endpoint").debug("the whole request")
+"""
+    # As the runtime does before it loads the handler.
+    # https://github.com/aws/aws-lambda-python-runtime-interface-client/blob/main/awslambdaric/bootstrap.py
+    runtime = """
+import logging, sys
+logging.basicConfig(level="DEBUG", stream=sys.stdout, format='{"message": "%(message)s"}')
+"""
+
+    lines = environment.run(code, before=runtime, POWERTOOLS_LOG_LEVEL="DEBUG")
+
+    assert [line.get("message") for line in lines] == ["in detail", "invocation"]

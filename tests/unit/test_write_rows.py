@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from batch_core.codec import compress, dump_json
 from batch_core.errors import AccessError, SchemaError, TransientDatabaseError
-from batch_core.failures import pseudonym
 from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
-from batch_core.observability import logger
+from batch_core.observability import logger, pseudonym
 from batch_core.records import Record, encode
 from batch_core.write_rows import RowWriter, batches
 from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRowStore

@@ -154,7 +154,11 @@ class Breaker:
         assert isinstance(last, Setback | Failure), "no success opens it"
         self.error = last.error
         meter.count("breaker_opened")
-        logger.error("the breaker opened: the rest of the run is skipped", error=last.error)
+        logger.error(
+            "the breaker opened: the rest of the run is skipped",
+            error=last.error,
+            outcome=BREAKER_OPEN.outcome,
+        )
 
     def _look_is_due(self) -> bool:
         now = self._now()

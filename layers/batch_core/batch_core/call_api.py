@@ -13,6 +13,7 @@ from batch_core.breaker import Breakers, is_users_own
 from batch_core.chunks import Chunk, Listed, unpack
 from batch_core.failures import Failures
 from batch_core.job import Job, Request, Response
+from batch_core.observability import debugging, logger, pseudonym
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import BREAKER_OPEN, LATE, Answer, ApiClient, Failure, PayloadStore
 from batch_core.run import Run
@@ -110,8 +111,15 @@ def call_api(
             breaker=breaker,
         )
         group.api_ms = round((now() - started) * 1000)
-        for listed, answer in zip(asked, map(breaker.pardoned, answers), strict=True):
+        answers = [breaker.pardoned(answer) for answer in answers]
+        for listed, answer in zip(asked, answers, strict=True):
             group.take(listed, answer)
+        if debugging():
+            told = {
+                pseudonym(tenant, listed.user["user_id"]): _word(answer)
+                for listed, answer in zip(asked, answers, strict=True)
+            }
+            logger.debug("answers", users=told)
         group.settle(breaker_opened=not breaker.allows())
     group.failures.log()
     claimed = Answers(group.answered, group.marks).to_json()
@@ -120,6 +128,15 @@ def call_api(
         "tally": (group.failures.tally + Tally(unchanged=group.unchanged)).to_json(),
         **group.figures(breaker_opened=not breaker.allows()),
     }
+
+
+def _word(answer: Answer) -> str:
+    match answer:
+        case None:
+            return Outcome.UNCHANGED
+        case Failure():
+            return answer.error
+    return "answered"
 
 
 @dataclass(slots=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Final
 
 from batch_core.limits import ERROR_NAME_CHARS
-from batch_core.observability import logger
+from batch_core.observability import logger, pseudonym
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import Failure
 
@@ -16,11 +15,6 @@ _EXAMPLES: Final = 3
 # What goes wrong for many users goes wrong in few ways; a job that puts data into its texts must
 # not make the line grow.
 _CLASSES: Final = 10
-
-
-def pseudonym(tenant: str, user_id: object) -> str:
-    """Name a user in a log without telling who it is; the tenant can search for its own users."""
-    return sha256(f"{tenant}{user_id}".encode()).hexdigest()[:12]
 
 
 class Failures:

@@ -5,12 +5,14 @@ Everything that knows Powertools is in this module; traces are in `batch_core.tr
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
+from hashlib import sha256
 from typing import Any, Final
 from uuid import uuid4
 
@@ -20,6 +22,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from batch_core import meter, tracing
 from batch_core.codec import dump_json
 from batch_core.errors import BatchError
+from batch_core.outcomes import Outcome
 from batch_core.process_time import Effort, age_ms
 
 # Names this execution environment, so that environments, and the database connection that each may
@@ -31,6 +34,9 @@ METRICS_NAMESPACE: Final = "ExpressBatch"
 type Handler = Callable[[dict[str, Any], Any], Any]
 
 logger: Final = Logger(service="express-batch", use_rfc3339=True, log_uncaught_exceptions=True)
+# Where ApplicationLogLevel is DEBUG, Lambda sets the root logger so, and the libraries' debug lines
+# hold whole requests: rows, answers, tokens.
+logging.getLogger().setLevel(logging.WARNING)
 
 
 def observed(state: str) -> Callable[[Handler], Handler]:
@@ -50,6 +56,7 @@ def observed(state: str) -> Callable[[Handler], Handler]:
             nonlocal cold
             started, before = time.perf_counter(), Effort.read()
             meter.reset()
+            logger.refresh_sample_rate_calculation()
             # Clears what the environment's last invocation bound.
             logger.structure_logs(
                 append=False, formatter_options=None, state=state, **_identity(event)
@@ -60,8 +67,10 @@ def observed(state: str) -> Callable[[Handler], Handler]:
                 with tracing.invocation(state, **_annotations(event)):
                     response = handler(event, context)
             except Exception as error:
-                # Its text may hold what the job or the API said of a user; the class does not.
-                failure = {"error": type(error).__name__}
+                # Its text may hold what the job or the API said of a user; the class does not. The
+                # users whom the invocation was for are asked again by the next run, or the records
+                # delivered again.
+                failure = {"error": type(error).__name__, "outcome": Outcome.RETRY_LATER}
                 raise
             finally:
                 figures = meter.reading()
@@ -71,7 +80,8 @@ def observed(state: str) -> Callable[[Handler], Handler]:
                 if cold:
                     figures |= {"init_ms": round(init_ms, 1), **init.figures("init_")}
                 cold = False
-                logger.info(
+                write = logger.error if failure else logger.info
+                write(
                     "invocation",
                     # By this the workflow's log names the same invocation.
                     request_id=context.aws_request_id,
@@ -94,13 +104,23 @@ def observed(state: str) -> Callable[[Handler], Handler]:
             except BatchError as error:
                 if error.ends_environment:
                     # From a process that is gone Lambda learns only that, and not why.
-                    logger.exception("the environment ends itself")
+                    logger.exception("the environment ends itself", outcome=Outcome.RETRY_LATER)
                     end_environment()
                 raise
 
         return wrapper
 
     return decorate
+
+
+def pseudonym(tenant: str, user_id: object) -> str:
+    """Name a user in a log without telling who it is; the tenant can search for its own users."""
+    return sha256(f"{tenant}{user_id}".encode()).hexdigest()[:12]
+
+
+def debugging() -> bool:
+    """Whether this invocation writes debug lines; if not, what only they need is not worked out."""
+    return logger.log_level <= logging.DEBUG
 
 
 def end_environment() -> None:

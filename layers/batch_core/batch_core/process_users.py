@@ -14,6 +14,7 @@ from batch_core.codec import dump_json
 from batch_core.failures import Failures
 from batch_core.job import Job, RejectError, Table, User
 from batch_core.limits import ROW_BYTES
+from batch_core.observability import debugging, logger, pseudonym
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import PayloadStore, RecordStream
 from batch_core.records import Record, encode_parts
@@ -55,6 +56,9 @@ def process_users(
         record = group.record(run, chunk, int(event["group"]), tenant=tenant)
         stream.put([(part.partition_key, data) for part, data in encode_parts(record)])
         meter.count("rows", len(group.rows))
+        if debugging():
+            users = [pseudonym(tenant, row[0]) for row in group.rows]
+            logger.debug("rows put on the stream", users=users)
     group.failures.log()
     tally = Tally.from_json(event["tally"]) + group.tally
     return tally.to_json() | {name: int(event.get(name, 0)) for name in FIGURES}

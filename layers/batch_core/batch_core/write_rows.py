@@ -18,7 +18,7 @@ from batch_core.codec import dump_json
 from batch_core.failures import Failures
 from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
-from batch_core.observability import logger
+from batch_core.observability import debugging, logger, pseudonym
 from batch_core.outcomes import Outcome
 from batch_core.records import Record, RejectedRow, decode
 from batch_core.upsert import is_name
@@ -63,6 +63,9 @@ class RowWriter:
         for batch in batches(records):
             rejected = self.rows.write(self.table, batch)
             meter.count("rows", sum(len(record.rows) for record in batch))
+            if debugging():
+                users = [pseudonym(self.tenant, row[0]) for each in batch for row in each.rows]
+                logger.debug("rows written", users=users, rejected=len(rejected))
             self._put_aside([row for row in rejected if row.outcome is Outcome.REJECTED])
         return {"batchItemFailures": []}
 
@@ -76,7 +79,12 @@ class RowWriter:
             except ValueError as error:
                 meter.count("poison_records")
                 name = f"quarantine/records/{kinesis['sequenceNumber']}.json"
-                logger.error("record put aside", object=name, error=type(error).__name__)
+                logger.error(
+                    "record put aside",
+                    object=name,
+                    error=type(error).__name__,
+                    outcome=Outcome.REJECTED,
+                )
                 self.quarantine().put(
                     name,
                     dump_json({"error": str(error), "data": kinesis["data"]}),
@@ -145,14 +153,14 @@ def batches(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _class_of(error: str) -> str:
-    """The number of MySQL's error, or that the row was not even sent."""
-    number = error.partition(":")[0]
-    return f"mysql_{number}" if number.isdecimal() else "unfit_row"
-
-
 def _place(record: Record) -> tuple[str, int, int, int]:
     return record.run_id, record.chunk, record.group, record.part
+
+
+def _class_of(error: str) -> str:
+    """The part of a row's error that tells nothing of the row: MySQL's number, if it has one."""
+    number, _, _ = error.partition(":")
+    return f"mysql_{number}" if number.isdigit() else "unwritable"
 
 
 def _join_logs(records: Sequence[Record]) -> None:

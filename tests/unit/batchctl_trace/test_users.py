@@ -7,7 +7,7 @@ import json
 import pytest
 
 from batch_core.chunks import pack, serialise
-from batch_core.failures import pseudonym
+from batch_core.observability import pseudonym
 from batchctl.errors import BatchctlError
 from batchctl.run.collect import Collector
 from batchctl.trace.users import Journey, Seat, find_user, follow, groups_of
