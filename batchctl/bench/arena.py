@@ -81,10 +81,12 @@ class Arena:
         self.target = replace(target, reports=self._reports)
         return self.target
 
-    def project(self, users: int, *, group_size: int | None = None) -> ProjectRun:
-        """Run the project once."""
+    def project(
+        self, users: int, *, group_size: int | None = None, latency_ms: int | None = None
+    ) -> ProjectRun:
+        """Run the project once, against an API as slow as the arena's if nothing else is said."""
         with self._round(users) as seen:
-            wish = Wish(users, group_size, self._latency_ms, None, moment_of(None))
+            wish = Wish(users, group_size, latency_ms or self._latency_ms, None, moment_of(None))
             report = perform(self.target, wish, goes_on=False)
             if not report.verdict.good:
                 raise BatchctlError(

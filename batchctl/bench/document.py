@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from batchctl.bench.results import Growth, Sweep, Writing
+from batchctl.bench.results import Crowd, Growth, Sweep, Writing
 from batchctl.bench.samples import Row, Sample, times_slower
 from batchctl.bench.targets import Target, targets_of
 
@@ -34,6 +34,7 @@ class Bench:
     rows: Sequence[Row]
     writing: Writing
     growth: Growth | None = None
+    crowd: Crowd | None = None
     sweep: Sweep | None = None
 
     def row(self, key: str) -> Row:
@@ -48,6 +49,7 @@ class Bench:
             per_user=self.row("per_user"),
             cron=self.row("cron"),
             growth=self.growth,
+            crowd=self.crowd,
             writing=self.writing,
         )
 
@@ -73,6 +75,7 @@ class Bench:
             ],
             "writing": {**asdict(self.writing), "ratio": self.writing.ratio},
             "growth": self.growth and {**asdict(self.growth), "law": asdict(self.growth.law)},
+            "crowd": self.crowd and asdict(self.crowd),
             "sweep": self.sweep and self.sweep.document(),
             "targets": [{**asdict(target), "met": target.met} for target in self.targets],
             "notes": self.notes(),
@@ -101,6 +104,12 @@ class Bench:
             said.append(
                 "Growth: one run of each size, measured; the memory of List Users is the peak of a"
                 " process that lists the same users to nowhere."
+            )
+        if self.crowd:
+            said.append(
+                f"Crowd: {self.crowd.invocations:,} invocations of Call API waited for the API at"
+                f" once, in a run that used {self.crowd.environments:,} environments and"
+                f" {self.crowd.connections:,} database connections."
             )
         if self.sweep:
             said.append(

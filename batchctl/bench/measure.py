@@ -14,6 +14,7 @@ from batchctl.bench.arena import Arena, ProjectRun
 from batchctl.bench.costs import all_in_at, cron_server, usd_by_use
 from batchctl.bench.frontier import Choice, Setting
 from batchctl.bench.results import (
+    Crowd,
     Growth,
     GrowthPoint,
     Invocations,
@@ -33,6 +34,14 @@ type Say = Callable[[str], None]
 PER_USER_USERS: Final = 1_200
 CRON_CONCURRENCIES: Final = (200, 500, 1_000)
 GROWTH_USERS: Final = (1_000, 3_000, 10_000, 30_000, 100_000)
+
+# Invocations at once: more at every step, since new environments take their time to start, and one
+# Lambda after the other would be timed out while it does.
+CROWD_INVOCATIONS: Final = (40, 80, 120)
+_CROWD_CHUNKS: Final = 5
+_CROWD_GROUP: Final = 5
+# One call after the other: a group takes 45 seconds, in which all environments have started.
+_CROWD_LATENCY_MS: Final = 9_000
 
 SWEEP_USERS: Final = 12_000
 SWEEP_GROUPS: Final = (25, 50, 100, 200, 400)
@@ -98,6 +107,32 @@ def growth(arena: Arena, sizes: Sequence[int], say: Say) -> Growth:
             )
         )
     return Growth(points)
+
+
+def crowd(arena: Arena, say: Say) -> Crowd:
+    """Let many invocations wait for a slow API at once, and count the database's connections."""
+    lanes = max(CROWD_INVOCATIONS) // _CROWD_CHUNKS
+    with _deployed_as_before(arena):
+        arena.deploy(
+            {
+                "ChunkSize": str(lanes * _CROWD_GROUP),
+                "ChunkConcurrency": str(_CROWD_CHUNKS),
+                "GroupConcurrency": str(lanes),
+                "ApiConcurrency": "1",
+                "ApiTimeoutSeconds": "25",
+            }
+        )
+        for invocations in CROWD_INVOCATIONS:
+            say(f"a crowd of {invocations} invocations")
+            run = arena.project(
+                invocations * _CROWD_GROUP, group_size=_CROWD_GROUP, latency_ms=_CROWD_LATENCY_MS
+            )
+    return Crowd(
+        # Each has one call in flight.
+        invocations=run.sample.in_flight,
+        environments=len({line.env_id for line in run.report.invocations}),
+        connections=run.sample.connections,
+    )
 
 
 def writing(arena: Arena, users: int, say: Say) -> Writing:

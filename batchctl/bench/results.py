@@ -39,6 +39,23 @@ class Growth:
 
 
 @dataclass(frozen=True, slots=True)
+class Crowd:
+    """Many invocations at once, and the database connections that it took.
+
+    Parameters
+    ----------
+    invocations
+        Of Call API, all waiting for the API at the same time.
+    environments
+        Of all functions, in the same run.
+    """
+
+    invocations: int
+    environments: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class Writing:
     """Rows per second into the table, round by round: the row store, and PyMySQL by itself.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from batchctl.bench.fit import spread
-from batchctl.bench.results import Growth, Writing
+from batchctl.bench.results import Crowd, Growth, Writing
 from batchctl.bench.samples import Row, times_slower
 
 _WALL_MOST: Final = 1.25
@@ -14,6 +14,8 @@ _SPEEDUP_LEAST: Final = 40
 # What may still be called flat, from the fewest users to the most.
 _FLAT: Final = 1.2
 _WRITING_LEAST: Final = 0.75
+# Hundreds of invocations at once against tens of connections.
+_CROWD_LEAST: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,13 @@ class Target:
 
 
 def targets_of(
-    *, grouped: Row, per_user: Row, cron: Row, growth: Growth | None, writing: Writing
+    *,
+    grouped: Row,
+    per_user: Row,
+    cron: Row,
+    growth: Growth | None,
+    crowd: Crowd | None,
+    writing: Writing,
 ) -> list[Target]:
     """Hold the measured against the wanted."""
     points = growth.points if growth else []
@@ -59,6 +67,12 @@ def targets_of(
         ),
         flat("largest state", [point.max_state_bytes for point in points]),
         flat("connections", [point.connections for point in points]),
+        Target(
+            "invocations at once per connection",
+            "at least",
+            _CROWD_LEAST,
+            crowd.invocations / crowd.connections if crowd else None,
+        ),
         flat("List Users memory", [point.listing_peak_bytes for point in points]),
         Target(
             "rows/s, row store / 500-row statements",

@@ -40,6 +40,10 @@ def bench(
         bool,
         typer.Option("--sweep", help="Also try group sizes, calls in flight and chunk sizes."),
     ] = False,
+    crowd: Annotated[
+        bool,
+        typer.Option("--crowd", help="Also let many invocations wait for a slow API at once."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure the batch against one Lambda per user and two scripts, on this machine.
@@ -61,6 +65,7 @@ def bench(
             rows=measure.variants(arena, users, rounds, console.step),
             writing=measure.writing(arena, users, console.step),
             growth=measure.growth(arena, measure.GROWTH_USERS, console.step) if growth else None,
+            crowd=measure.crowd(arena, console.step) if crowd else None,
             sweep=measure.sweep(arena, users, console.step) if sweep else None,
         )
     finally:

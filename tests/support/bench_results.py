@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from batchctl.bench.document import Bench
 from batchctl.bench.frontier import Setting
 from batchctl.bench.results import (
+    Crowd,
     Growth,
     GrowthPoint,
     Invocations,
@@ -90,5 +91,6 @@ def bench(*, whole: bool = True) -> Bench:
         ],
         writing=Writing(10_000, [20_000, 24_000, 22_000], [25_000, 25_000, 25_000]),
         growth=growth(86, 90, 88) if whole else None,
+        crowd=Crowd(invocations=120, environments=200, connections=3) if whole else None,
         sweep=sweep() if whole else None,
     )

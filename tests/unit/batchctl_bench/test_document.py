@@ -33,13 +33,13 @@ def test_the_document_is_json_and_names_every_variant() -> None:
     assert document["variants"][0]["median"]["users_per_s"] == pytest.approx(30_000 / 13)
     assert document["growth"]["law"]["exponent"] == pytest.approx(1)
     assert document["sweep"]["recommended"] in document["sweep"]["frontier"]
-    assert [target["met"] for target in document["targets"]] == [True] * 6
+    assert [target["met"] for target in document["targets"]] == [True] * 7
 
 
 def test_what_was_left_out_is_null() -> None:
     document = bench(whole=False).document()
 
-    assert (document["growth"], document["sweep"]) == (None, None)
+    assert (document["growth"], document["crowd"], document["sweep"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -55,6 +55,7 @@ def test_the_tables_say_what_was_not_measured_like_the_others() -> None:
 
     assert "a note on per_user" in text
     assert "modelled" in text
+    assert "120 invocations of Call API waited for the API at once" in text
     assert "not measured" in shown(whole=False)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from batchctl.bench.results import Growth, Writing
+from batchctl.bench.results import Crowd, Growth, Writing
 from batchctl.bench.targets import Target, targets_of
 from tests.support.bench_results import growth, row
 
@@ -16,6 +16,7 @@ def judged(
     grouped: float = 12.5,
     per_user: float = 20.0,
     grown: Growth | None = None,
+    crowd: Crowd | None = None,
     row_store: Sequence[float] = (75.0,),
 ) -> dict[str, Target]:
     targets = targets_of(
@@ -23,6 +24,7 @@ def judged(
         per_user=row("per_user", [per_user], users=1_200),
         cron=row("cron", [10.0]),
         growth=grown,
+        crowd=crowd,
         writing=Writing(10_000, row_store, [100.0]),
     )
     return {target.name: target for target in targets}
@@ -53,7 +55,14 @@ def test_the_row_store_keeps_three_quarters_of_the_speed(rate: float, met: bool)
     assert judged(row_store=[rate])["rows/s, row store / 500-row statements"].met is met
 
 
-def test_what_was_left_out_is_neither_met_nor_missed() -> None:
-    left_out = [t for name, t in judged().items() if "growth" in name]
+@pytest.mark.parametrize(("connections", "met"), [(12, True), (13, False)])
+def test_connections_are_few_beside_the_invocations(connections: int, met: bool) -> None:
+    targets = judged(crowd=Crowd(120, 200, connections))
 
-    assert [(target.measured, target.met) for target in left_out] == [(None, None)] * 3
+    assert targets["invocations at once per connection"].met is met
+
+
+def test_what_was_left_out_is_neither_met_nor_missed() -> None:
+    left_out = [t for name, t in judged().items() if "growth" in name or "at once" in name]
+
+    assert [(target.measured, target.met) for target in left_out] == [(None, None)] * 4
