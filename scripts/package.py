@@ -15,6 +15,7 @@ from batchctl.tenants import pipeline
 from batchctl.tenants.project import Project
 
 ROOT = Path(__file__).resolve().parent.parent
+BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
 PACKAGE = ROOT / ".aws-sam" / "package"
 
 
@@ -32,6 +33,8 @@ def main() -> None:
     sam("build")
     sam(
         "package",
+        # Otherwise samconfig.toml names the source, whose layer has no libraries in it.
+        *("--template-file", str(BUILT)),
         *("--s3-bucket", given.bucket, "--s3-prefix", "packages", *key),
         *("--output-template-file", str(PACKAGE / "template.yaml")),
     )
