@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from botocore.config import Config
@@ -42,8 +43,7 @@ class StackAccess:
     stack
         The stack.
     local
-        Whether it is on the local cloud, which keeps an Express execution's history and does not
-        serve the ``sync-`` host name.
+        Whether it is on the local cloud, which keeps an Express execution's history.
     """
 
     def __init__(self, client: ClientFactory, stack: Stack, *, local: bool = False) -> None:
@@ -107,7 +107,6 @@ class StackAccess:
             # A request sent again would be a second execution.
             retries={"total_max_attempts": 1},
             tcp_keepalive=True,
-            inject_host_prefix=not self._local,
         )
         try:
             answer = client.start_sync_execution(
@@ -165,9 +164,11 @@ def _history_pages(client: Any, execution: str) -> Any:
 
 def aws_client_factory(session: boto3.Session) -> ClientFactory:
     """Make clients of a session's account and region."""
+    # An endpoint that the environment gives is one host; nothing leads to `sync-` and its name.
+    given = {"inject_host_prefix": False} if os.environ.get("AWS_ENDPOINT_URL") else {}
 
     def client(service: str, **config: Any) -> Any:
-        return session.client(service, config=Config(**config))  # type: ignore[call-overload]
+        return session.client(service, config=Config(**given, **config))  # type: ignore[call-overload]
 
     return client
 

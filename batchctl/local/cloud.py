@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,7 +27,7 @@ from batchctl.migrations import migrate
 from batchctl.stacks import Stack, find_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from batchctl.local.mariadb import Connection
@@ -35,6 +36,13 @@ DEFAULT_TENANT: Final = "demo"
 _BUCKET: Final = "express-batch-artifacts"
 _USABLE: Final = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 _STACK_DEADLINE_S: Final = 300.0
+# The proxies of the machine have no business on the way to 127.0.0.1, of which no other host name
+# is an alias: neither a bucket's nor the one for synchronous executions.
+_REACHED: Final[Mapping[str, Any]] = {
+    "proxies": {},
+    "s3": {"addressing_style": "path"},
+    "inject_host_prefix": False,
+}
 
 
 @dataclass(frozen=True)
@@ -246,11 +254,10 @@ class LocalCloud:
     def client_options(self, **config: Any) -> dict[str, Any]:
         """Return what a client of any session needs to reach the local cloud."""
         ca_file = self.ca_file
-        # The proxies of the machine have no business on the way to 127.0.0.1.
         return {
             "endpoint_url": self.endpoint_url,
             "verify": str(ca_file) if ca_file is not None else None,
-            "config": Config(**{"proxies": {}, "s3": {"addressing_style": "path"}, **config}),
+            "config": Config(**{**_REACHED, **config}),
         }
 
     @property

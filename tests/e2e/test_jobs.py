@@ -19,7 +19,7 @@ SHIPPED = ROOT / "layers" / "job"
 
 def execute(cloud: LocalCloud, tenant: str) -> dict[str, Any]:
     """Run the tenant's batch once and return what Step Functions answers."""
-    workflow = cloud.client("stepfunctions", inject_host_prefix=False, read_timeout=300)
+    workflow = cloud.client("stepfunctions", read_timeout=300)
     given = {"scheduled_time": datetime.now(UTC).isoformat(timespec="milliseconds")}
     answer: dict[str, Any] = workflow.start_sync_execution(
         stateMachineArn=cloud.stack(tenant).state_machine_arn, input=json.dumps(given)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
 
 from batchctl.aws import StackAccess, aws_client_factory
@@ -100,7 +101,31 @@ def test_an_execution_is_asked_for_once_and_waited_for_longer_than_it_may_take()
     config = clients.config["stepfunctions"]
     assert config["read_timeout"] > 300
     assert config["retries"] == {"total_max_attempts": 1}
-    assert config["inject_host_prefix"] is True
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [(None, "sync-states.us-east-1.amazonaws.com"), ("http://127.0.0.1:4566", "127.0.0.1:4566")],
+)
+def test_an_execution_is_asked_for_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str | None, host: str
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    if endpoint is not None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    session = boto3.Session("AKIA", "secret", region_name="us-east-1")
+    client = aws_client_factory(session)("stepfunctions", retries={"total_max_attempts": 1})
+    asked: list[str] = []
+
+    def refuse(request: Any, **_: Any) -> Any:
+        asked.append(urlsplit(request.url).netloc)
+        raise EndpointConnectionError(endpoint_url=request.url)
+
+    client.meta.events.register("before-send", refuse)
+    with pytest.raises(EndpointConnectionError):
+        client.start_sync_execution(stateMachineArn=MACHINE)
+
+    assert set(asked) == {host}
 
 
 def test_the_local_clouds_history_is_measured() -> None:
@@ -138,7 +163,6 @@ def test_the_local_clouds_history_is_measured() -> None:
         clients.stubs["stepfunctions"].add_response("get_execution_history", page)
     execution = StackAccess(clients, STACK, local=True).execute({"group_size": 1})
     assert list(execution.state_bytes) == [2, 22, 700, 900]
-    assert clients.config["stepfunctions"]["inject_host_prefix"] is False
 
 
 def test_a_failed_execution_keeps_its_error_and_cause() -> None:
