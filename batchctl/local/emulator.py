@@ -14,12 +14,13 @@ from batchctl.stacks import Stack
 def without_what_it_lacks(template: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out of a template what MiniStack refuses to make, and the stack with it.
 
-    It knows no alarm that combines others, and none that calculates, as nearly all of ours do.
+    It knows no saved query, no alarm that combines others, and none that calculates, as nearly all
+    of ours do.
     """
 
     def is_made(resource: Mapping[str, Any]) -> bool:
         match resource:
-            case {"Type": "AWS::CloudWatch::CompositeAlarm"}:
+            case {"Type": "AWS::CloudWatch::CompositeAlarm" | "AWS::Logs::QueryDefinition"}:
                 return False
             case {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": _}}:
                 return False

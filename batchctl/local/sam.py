@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from batchctl.errors import BatchctlError
-from batchctl.local import processes
-from batchctl.local.emulator import without_what_it_lacks
+from batchctl.local import emulator, processes
 from batchctl.local.home import CHECKOUT, exclusive
 from batchctl.local.servers import REGION
 from batchctl.tenants.parameters import DIGEST, digest, text
@@ -133,8 +132,10 @@ def credentials() -> dict[str, str]:
 
 
 def fingerprint(template: Path) -> str:
-    """Return a digest of everything that `sam build` reads."""
+    """Return a digest of everything that a build is made from."""
     digest = hashlib.sha256(f"{sys.version} {platform.machine()}".encode())
+    # It decides what is left of the template.
+    digest.update(Path(emulator.__file__).read_bytes())
     for file in _source_files(template):
         digest.update(f"\0{file.relative_to(template.parent)}\0".encode())
         digest.update(file.read_bytes())
@@ -165,7 +166,7 @@ def _source_files(template: Path) -> Iterator[Path]:
 
 def _fit_to_the_emulator(template: Path) -> None:
     # sam has written the short forms, such as !Ref, in full.
-    whole = without_what_it_lacks(yaml.safe_load(template.read_text()))
+    whole = emulator.without_what_it_lacks(yaml.safe_load(template.read_text()))
     template.write_text(yaml.safe_dump(whole, sort_keys=False))
 
 

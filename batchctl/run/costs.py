@@ -28,7 +28,7 @@ ALARM_METRICS: Final = 21
 ALARM_METRICS_OF_A_PROXY: Final = 3
 # An Express execution logged at level ALL without data writes about so much for a group of two
 # tasks: 13 events of 390 bytes.
-_EXPRESS_LOG_BYTES_PER_GROUP: Final = 13 * 390
+EXPRESS_LOG_BYTES_PER_GROUP: Final = 13 * 390
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def costs_of(
     hours = deployment.schedule_minutes / 60
     gb_s = figures.lambda_gb_s_modelled if deployment.emulated else figures.lambda_gb_s
     express_gb_s = bill.milliseconds / 1000 * bill.memory_mb / 1024
-    execution_log = groups * _EXPRESS_LOG_BYTES_PER_GROUP if deployment.logs_executions else 0
+    execution_log = groups * EXPRESS_LOG_BYTES_PER_GROUP if deployment.logs_executions else 0
     core = [
         CostLine(
             "Step Functions",

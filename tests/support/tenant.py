@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -57,6 +58,8 @@ class Tenant:
         How long a function takes, in the workflow's modelled time.
     delivers
         Whether the stream hands the writer what is on it.
+    stream_seconds
+        How long a record is on the stream before the writer gets it.
     started
         When the last execution was started.
     """
@@ -69,6 +72,7 @@ class Tenant:
         self.after: dict[str, Callable[[Any], object]] = {}
         self.takes: Duration = lambda _function, _payload: TASK_SECONDS
         self.delivers = True
+        self.stream_seconds = 0
         self.started = datetime.now(UTC)
         self._jsonata = jsonata
         self._schema = schema
@@ -157,7 +161,7 @@ class Tenant:
         """Hand the writer what is new on the stream, or all of it, as its mapping does."""
         data = on_the_stream()
         first = 0 if again else self._delivered
-        write(*data[first:])
+        write(*data[first:], seconds=self.stream_seconds)
         self._delivered = len(data)
 
     def _seconds(self, function: str, payload: Any) -> float:
@@ -176,12 +180,17 @@ def accounted(*executions: Execution) -> int:
     return sum(sum(judged(execution)["outcomes"].values()) for execution in executions)
 
 
-def write(*data: bytes) -> None:
-    """Hand the writer records as they lie on the stream."""
+def write(*data: bytes, seconds: int = 0) -> None:
+    """Hand the writer records as they have lain on the stream for some seconds."""
+    arrived = time.time() - seconds
     records = [
         {
             "eventID": f"shardId-000000000000:{n}",
-            "kinesis": {"sequenceNumber": str(n), "data": b64encode(item).decode()},
+            "kinesis": {
+                "sequenceNumber": str(n),
+                "data": b64encode(item).decode(),
+                "approximateArrivalTimestamp": arrived,
+            },
         }
         for n, item in enumerate(data)
     ]

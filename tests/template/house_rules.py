@@ -367,7 +367,7 @@ def roles_are_for_one_service_of_this_account(template: Json) -> Problems:
 
 def outputs_are_those_that_others_read(template: Json) -> Problems:
     wanted = {"StateMachineArn", "StreamName", "PayloadBucketName", "MigrateFunctionName"}
-    wanted |= {"StateMachineConsole", "ErrorsConsole", "ScheduleDeadLetterQueueUrl"}
+    wanted |= {"StateMachineConsole", "QueriesConsole", "ScheduleDeadLetterQueueUrl"}
     wanted |= {"AlarmTopic", "DashboardConsole"}
     wanted |= {"DatabaseEndpoint", *of_type(template, "Logs::LogGroup")}
     outputs: dict[str, Any] = template["Outputs"]

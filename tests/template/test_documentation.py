@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from batchctl.run.costs import EXPRESS_LOG_BYTES_PER_GROUP
+from batchctl.run.prices import Prices
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,3 +48,15 @@ def test_every_link_inside_the_checkout_leads_somewhere(page: str) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
 
     assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
+
+
+def test_what_logging_more_costs_is_what_the_prices_say() -> None:
+    prices = Prices.of_region("ap-northeast-1")
+    events, debug = 500 * EXPRESS_LOG_BYTES_PER_GROUP, 50_000 * 50
+    claims = 500 * 4 * 6_600
+
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    for size in (events, events + claims, debug, debug / 100):
+        usd = size / 1e9 * prices.logs_gb
+        per_run = f"{usd:.4f}" if usd > 0.0001 else f"{usd:.5f}"
+        assert f"| {per_run} | {usd * 30 * 24 * 6:.2f} |" in page

@@ -57,7 +57,7 @@ def process_users(
         stream.put([(part.partition_key, data) for part, data in encode_parts(record)])
         meter.count("rows", len(group.rows))
         if debugging():
-            users = [pseudonym(tenant, row[0]) for row in group.rows]
+            users = " ".join(pseudonym(tenant, row[0]) for row in group.rows)
             logger.debug("rows put on the stream", users=users)
     group.failures.log()
     tally = Tally.from_json(event["tally"]) + group.tally

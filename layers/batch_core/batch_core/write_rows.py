@@ -7,10 +7,11 @@ raises, so that the whole batch is delivered again and no good row is put aside 
 
 from __future__ import annotations
 
+import time
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from batch_core import meter, tracing
@@ -43,12 +44,15 @@ class RowWriter:
     quarantine
         Makes the store for what cannot be stored; called only when there is something, since
         loading the AWS SDK takes longer than writing a batch.
+    now
+        Seconds since 1970.
     """
 
     tenant: str
     table: Table
     rows: RowStore
     quarantine: Callable[[], PayloadStore]
+    now: Callable[[], float] = field(default=time.time)
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer the event source mapping: nothing of the batch needs to be delivered again.
@@ -58,16 +62,28 @@ class RowWriter:
         TransientDatabaseError, SchemaError, AccessError
             When the database cannot take the batch; it must be delivered again.
         """
+        self._measure_lag(event["Records"])
         records = list(self._readable(event["Records"]))
         _join_logs(records)
         for batch in batches(records):
             rejected = self.rows.write(self.table, batch)
             meter.count("rows", sum(len(record.rows) for record in batch))
             if debugging():
-                users = [pseudonym(self.tenant, row[0]) for each in batch for row in each.rows]
+                keys = (row[0] for record in batch for row in record.rows)
+                users = " ".join(pseudonym(self.tenant, key) for key in keys)
                 logger.debug("rows written", users=users, rejected=len(rejected))
             self._put_aside([row for row in rejected if row.outcome is Outcome.REJECTED])
         return {"batchItemFailures": []}
+
+    def _measure_lag(self, deliveries: Sequence[Mapping[str, Any]]) -> None:
+        """Enter how long the oldest record of the batch was on the stream."""
+        arrived = [
+            kinesis["approximateArrivalTimestamp"]
+            for kinesis in (delivery["kinesis"] for delivery in deliveries)
+            if "approximateArrivalTimestamp" in kinesis
+        ]
+        if arrived:
+            meter.peak("stream_lag_ms", round((self.now() - min(arrived)) * 1000))
 
     def _readable(self, deliveries: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
         meter.count("records", len(deliveries))

@@ -48,6 +48,20 @@ def test_a_build_is_repeated_only_when_a_source_changed(project: Path, tmp_path:
     assert (second.parent / "HelloFunction" / "app.py").read_text() == "lambda_handler = print\n"
 
 
+def test_what_the_emulator_has_no_type_for_is_built_for_aws_alone(
+    project: Path, tmp_path: Path
+) -> None:
+    template = project / "template.yaml"
+    query = "{Type: AWS::Logs::QueryDefinition, Properties: {Name: q, QueryString: limit 1}}"
+    template.write_text(f"{template.read_text()}  LastRuns: {query}\n")
+
+    built = yaml.safe_load(sam.build(tmp_path, template, lambda _: None).read_text())
+
+    assert list(built["Resources"]) == ["HelloFunction"]
+    (function,) = built["Resources"].values()
+    assert function["Properties"]["Architectures"] == [{"Ref": "Architecture"}]
+
+
 def test_bytecode_that_a_test_left_changes_no_fingerprint(project: Path) -> None:
     before = sam.fingerprint(project / "template.yaml")
     cache = project / "functions" / "hello" / "__pycache__"
