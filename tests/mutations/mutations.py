@@ -338,8 +338,8 @@ STREAM_MUTATIONS: Final = (
         "records that PutRecords refused are not put again",
         (31,),
         f"{ADAPTERS}/kinesis.py",
-        "            batch = left\n",
-        "            batch = []\n",
+        "                refused.append(record)\n",
+        "                pass\n",
         (f"{PRODUCER}::test_what_is_refused_to_the_end_is_an_error_that_counts_it",),
     ),
     Mutation(
