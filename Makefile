@@ -35,7 +35,8 @@ bench: setup ## measure the batch against other ways to do the same work; BENCH=
 soak: setup ## run the batch while faults are injected at random; MINUTES=10, SEED=, USERS=400
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) --users $(or $(USERS),400) $(if $(SEED),--seed $(SEED))
 
-check: setup ## run the linters, the type checker and the template's gates
+check: ## run every gate: style, types, templates, permissions, builds
+	@$(PYTHON3) scripts/setup.py --gates
 	@$(BIN)/python scripts/check.py
 
 build: setup ## build the template with sam

@@ -16,6 +16,7 @@ MADE = (
     ".ruff_cache",
     ".venv",
     "express_batch.egg-info",
+    "gates/node_modules",
     "tests/jsonata/node_modules",
 )
 

@@ -11,6 +11,7 @@ import argparse
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +20,9 @@ UV = ROOT / ".venv" / "bin" / "uv"
 DEVELOPMENT = "requirements/dev.in"
 MINISTACK = "requirements/ministack.in"
 SUPPLY_CHAIN = "requirements/supply_chain.in"
+GATES = "requirements/gates.in"
 LAYER = "layers/batch_core/requirements.in"
+LOCKED = (DEVELOPMENT, MINISTACK, SUPPLY_CHAIN, GATES, LAYER)
 IN_THE_LAMBDA_RUNTIME = (
     "boto3",
     "botocore",
@@ -32,15 +35,45 @@ IN_THE_LAMBDA_RUNTIME = (
 
 
 def main() -> None:
-    """Lock the four environments."""
+    """Lock the five environments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
-    upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
+    parser.add_argument("--check", action="store_true", help="say what a lock lacks, write nothing")
+    given = parser.parse_args()
+    if given.check:
+        sys.exit("\n".join(problem for source in LOCKED for problem in problems(source)) or 0)
+    upgrade = ["--upgrade"] if given.upgrade else []
     compile_lock(DEVELOPMENT, *upgrade)
     compile_lock(MINISTACK, *upgrade)
     compile_lock(SUPPLY_CHAIN, *upgrade)
+    compile_lock(GATES, *upgrade)
     left_out = [part for name in IN_THE_LAMBDA_RUNTIME for part in ("--no-emit-package", name)]
     compile_lock(LAYER, "--constraint", "requirements/dev.txt", *left_out)
+
+
+def problems(source: str) -> Iterator[str]:
+    """Say what a lock lacks of its *.in file, and what in it is not pinned to hashes."""
+    lock = Path(source).with_suffix(".txt")
+    entries = re.findall(r"^(\S[^\n]*\n(?: +[^\n]*\n)*)", (ROOT / lock).read_text(), re.MULTILINE)
+    direct = set()
+    for entry in (entry for entry in entries if not entry.startswith("#")):
+        pinned = re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==\S+ ", entry)
+        if pinned is None or "--hash=sha256:" not in entry:
+            yield f"{lock}: not pinned to hashes: {entry.splitlines()[0]}"
+        elif f"-r {source}" in entry:
+            direct.add(canonical(pinned[1]))
+    wanted = {
+        canonical(found[0])
+        for line in (ROOT / source).read_text().splitlines()
+        if (found := re.match(r"[A-Za-z0-9._-]+", line))
+    }
+    for name in sorted(wanted ^ direct):
+        yield f"{lock}: {name} is in one of it and {source} only; write it anew with: make lock"
+
+
+def canonical(name: str) -> str:
+    """Return the name by which an index knows a package."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def compile_lock(source: str, *options: str) -> None:

@@ -1,6 +1,7 @@
 """Make a fresh clone ready: environments from hashed locks, the project, MariaDB.
 
-With --tests also what only the test suite needs: Chromium, which shows it the page of a run.
+With --gates also what only `make check` needs: checkov, cfn-guard, and the layer's wheels. With
+--tests, which tries the gates as well, also Chromium, which shows it the page of a run.
 
 The first program that ever runs in a checkout, so it needs nothing but the standard library of a
 Python 3.8. Every step is skipped while what it made is still right; a step that was interrupted is
@@ -14,6 +15,7 @@ import configparser
 import hashlib
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -24,12 +26,17 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local"
 VENV = ROOT / ".venv"
 MINISTACK_VENV = LOCAL / "ministack-venv"
+GATES_VENV = LOCAL / "gates-venv"
 TOOLS = LOCAL / "tools"
 UV = TOOLS / "bin" / "uv"
 
 DEV_LOCK = ROOT / "requirements" / "dev.txt"
 MINISTACK_LOCK = ROOT / "requirements" / "ministack.txt"
+GATES_LOCK = ROOT / "requirements" / "gates.txt"
 JSONATA = ROOT / "tests" / "jsonata"
+GATES = ROOT / "gates"
+LAYER = ROOT / "layers" / "batch_core"
+WHEELS = LOCAL / "wheels"
 
 WANTED = "3.13"  # the runtime of template.yaml: functions run under this interpreter locally
 # The last is what mariadb-install-db is made with.
@@ -51,6 +58,8 @@ def main(arguments: list) -> int:
     """Run every step that is due."""
     started = time.monotonic()
     steps = [ensure_mariadb, ensure_environments, ensure_jsonata]
+    if "--gates" in arguments or "--tests" in arguments:
+        steps.append(ensure_gates)
     if "--tests" in arguments:
         steps.append(ensure_browser)
     try:
@@ -339,22 +348,56 @@ def pip_index() -> str | None:
     return settings.get("global", "index-url", fallback=None)
 
 
-# --- the reference JSONata engine ----------------------------------------------------------------
+# --- packages of npm -----------------------------------------------------------------------------
 
 
 def ensure_jsonata() -> bool:
     """Install the engine with which the tests judge the workflow's expressions."""
-    modules = JSONATA / "node_modules"
-    wanted = key(JSONATA / "package-lock.json")
+    return ensure_npm(JSONATA, "the reference JSONata engine")
+
+
+def ensure_npm(folder: Path, what: str) -> bool:
+    """Install what the lock in a folder says, and run nothing of it."""
+    modules = folder / "node_modules"
+    wanted = key(folder / "package-lock.json")
     if stamp(modules) == wanted:
         return False
-    say("the reference JSONata engine")
+    say(what)
     remove_stamps(modules)
     env = uv_environment()
     env["PATH"] = f"{VENV / 'bin'}:{env.get('PATH', os.defpath)}"
     options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
-    run([VENV / "bin" / "npm", "ci", *options], env, cwd=JSONATA)
+    # What a package is made to be used with (CDK, say) is not what it is used with here.
+    options += ["--ignore-scripts", "--legacy-peer-deps"]
+    run([VENV / "bin" / "npm", "ci", *options], env, cwd=folder)
     write_stamp(modules, wanted)
+    return True
+
+
+# --- the gates -----------------------------------------------------------------------------------
+
+
+def ensure_gates() -> bool:
+    """Install what `make check` needs, so that it then needs no network."""
+    environment = ensure_environment(GATES_VENV, GATES_LOCK, "the gates' environment")
+    guard = ensure_npm(GATES, "cfn-guard")
+    return ensure_wheels() or guard or environment
+
+
+def ensure_wheels() -> bool:
+    """Keep the wheels of the layer's lock, out of which the layer is built twice."""
+    build_layer = LAYER / "build_layer.py"
+    wanted = key(LAYER / "requirements.txt", build_layer)
+    if stamp(WHEELS) == wanted:
+        return False
+    say("the layer's wheels")
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    WHEELS.mkdir(parents=True)
+    layer = runpy.run_path(str(build_layer))
+    pip = [VENV / "bin" / "python", "-m", "pip", "download", "--quiet", "--quiet", "--dest", WHEELS]
+    for architecture in layer["ARCHITECTURES"]:
+        run([*pip, *layer["wheels_of"](architecture)], pip_env())
+    write_stamp(WHEELS, wanted)
     return True
 
 

@@ -25,7 +25,8 @@ def main() -> int:
             machine = Path(folder) / Path(name).name
             machine.write_text(_COMPUTED_NUMBER.sub(r"\g<1>1", Path(name).read_text()))
             ran = subprocess.run([program, machine], check=False, capture_output=True, text=True)
-            print(ran.stdout + ran.stderr, end="")
+            if ran.returncode != 0:
+                print(f"{name}:\n{ran.stdout}{ran.stderr}")
             worst = max(worst, ran.returncode)
     return worst
 

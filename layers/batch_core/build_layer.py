@@ -57,26 +57,10 @@ def main() -> None:
 
 def install(folder: Path) -> list[Path]:
     """Install the lock's wheels, for each architecture into a folder of its own."""
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--quiet",
-        "--no-deps",
-        "--no-compile",
-    ]
-    pip += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
-    pip += ["--implementation=cp", "--python-version=3.13"]
-    pip += ["--requirement", str(HERE / "requirements.txt")]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--quiet", "--no-compile"]
     running = {
         architecture: subprocess.Popen(
-            [
-                *pip,
-                f"--target={folder / architecture}",
-                *(f"--platform={platform}_{architecture}" for platform in PLATFORMS),
-            ]
+            [*pip, f"--target={folder / architecture}", *wheels_of(architecture)]
         )
         for architecture in ARCHITECTURES
     }
@@ -84,6 +68,16 @@ def install(folder: Path) -> list[Path]:
     if failed:
         sys.exit(f"pip could not install the layer's requirements for {' and '.join(failed)}")
     return [folder / architecture for architecture in ARCHITECTURES]
+
+
+def wheels_of(architecture: str) -> list[str]:
+    """Return the words that tell pip which wheels are meant."""
+    return [
+        *("--no-deps", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"),
+        *("--implementation=cp", "--python-version=3.13"),
+        *(f"--platform={platform}_{architecture}" for platform in PLATFORMS),
+        *("--requirement", str(HERE / "requirements.txt")),
+    ]
 
 
 def prune(root: Path) -> None:

@@ -32,7 +32,13 @@ def translated() -> Json:
 
 @cache
 def _translated() -> Json:
-    template = written()
+    return translate(written())
+
+
+def translate(template: Json) -> Json:
+    """Do what the SAM transform does; a template without it is returned as it is."""
+    if "Transform" not in template:
+        return template
     for resource in template["Resources"].values():
         for name in ("CodeUri", "ContentUri", "DefinitionUri"):
             if name in resource.get("Properties", {}):
