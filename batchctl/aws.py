@@ -165,10 +165,12 @@ def _history_pages(client: Any, execution: str) -> Any:
 def aws_client_factory(session: boto3.Session) -> ClientFactory:
     """Make clients of a session's account and region."""
     # An endpoint that the environment gives is one host; nothing leads to `sync-` and its name.
-    given = {"inject_host_prefix": False} if os.environ.get("AWS_ENDPOINT_URL") else {}
+    hosts = not os.environ.get("AWS_ENDPOINT_URL")
 
     def client(service: str, **config: Any) -> Any:
-        return session.client(service, config=Config(**given, **config))  # type: ignore[call-overload]
+        return session.client(  # type: ignore[call-overload]
+            service, config=Config(inject_host_prefix=hosts, **config)
+        )
 
     return client
 

@@ -30,7 +30,13 @@ def packaged(checkout: Path, *words: str) -> list[list[str]]:
     sam.write_text(SAM.format(python=sys.executable))
     sam.chmod(0o755)
     path = f"{sam.parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, checkout / "scripts" / "package.py", "--bucket", "artifacts", *words]
+    command = [
+        sys.executable,
+        str(checkout / "scripts" / "package.py"),
+        "--bucket",
+        "artifacts",
+        *words,
+    ]
     subprocess.run(command, env={**os.environ, "PATH": path}, check=True, capture_output=True)
     return [json.loads(line) for line in (checkout / "sam.jsonl").read_text().splitlines()]
 
