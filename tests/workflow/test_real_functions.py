@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import boto3
+import pytest
 
 from batch_core.limits import STATE_BYTES
 from tests.support.tenant import Tenant, account, judged
@@ -19,6 +21,21 @@ def test_every_user_is_stored_and_the_next_run_finds_them_unchanged(tenant: Tena
     assert second.output["outcomes"]["unchanged"] == 430
     assert tenant.sql("SELECT COUNT(*), COUNT(DISTINCT version) FROM user_activity") == [(430, 1)]
     assert first.max_state_bytes < STATE_BYTES
+
+
+def test_a_run_leaves_the_line_that_alarms_and_the_table_of_runs_are_made_of(
+    tenant: Tenant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tenant.seed(20)
+    tenant.api.script({account(1): [{"status": 404, "repeat": True}]})
+
+    execution = tenant.run()
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line[:1] == "{"]
+    (told,) = (line for line in lines if "_aws" in line)
+    assert (told["message"], told["run_id"]) == ("run account", execution.output["run_id"])
+    assert (told["status"], told["stored"], told["rejected"]) == ("completed", 19, 1)
+    assert (told["RunCompleted"], told["Coverage"], told["coverage"]) == ([1.0], [95.0], 95.0)
 
 
 def test_one_user_per_invocation_is_a_matter_of_the_runs_input(tenant: Tenant) -> None:
