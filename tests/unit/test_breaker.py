@@ -253,7 +253,7 @@ def test_that_it_opened_is_logged_and_metered(monkeypatch: pytest.MonkeyPatch) -
         "batch_core.breaker.logger.error", lambda _, **fields: logged.append(fields)
     )
     hear(made(), *[ILL] * 2 * WINDOW)
-    assert logged == [{"error": "http_500"}]
+    assert logged == [{"error": "http_500", "outcome": "skipped"}]
     assert meter.reading() == {"breaker_opened": 1}
 
 
