@@ -36,6 +36,7 @@ ROLES: Final = (
 UNTRIED: Final = {
     "*": "traces and log deliveries have no resource that could be another tenant's",
     "SecretsKeyArn": "no key of one's own",
+    "DataKeyArn": "no key of one's own",
     "DatabaseProxySecretArn": "no proxy",
     "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${Id}/${DatabaseUser}"
     " with Id": "no login with IAM",

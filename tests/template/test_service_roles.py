@@ -58,6 +58,7 @@ def the_scheduler_may_start_its_target_and_keep_what_it_could_not(template: Json
         wanted = {
             short(target["Arn"]): "states:StartExecution",
             short(target["DeadLetterConfig"]["Arn"]): "sqs:SendMessage",
+            "DataKeyArn": "kms:Decrypt kms:GenerateDataKey",  # it may encrypt the queue
         }
         role = role_of(target["RoleArn"])
         yield from compared(role, granted(template, role), wanted)
@@ -73,6 +74,7 @@ def the_mapping_may_read_its_stream_and_put_aside_what_it_gives_up(template: Jso
             stream: READS,
             f"${{{bucket}}}/aws/lambda/*": "s3:PutObject",
             bucket: "s3:ListBucket",
+            "DataKeyArn": "kms:Decrypt kms:GenerateDataKey",  # to read the one, to write the other
         }
         role = role_of(properties(template, short(values["FunctionName"]))["Role"])
         given = {on: acts for on, acts in granted(template, role).items() if on in wanted}
