@@ -61,7 +61,8 @@ def _record(line: Line) -> Record:
     except ValueError:
         return record
     record |= dict(_flat("", value)[:FIELDS])
-    stamp = str(value.get("timestamp") or value.get("event_timestamp"))
+    of_metrics = value.get("_aws", {}).get("Timestamp")
+    stamp = str(value.get("timestamp") or value.get("event_timestamp") or of_metrics)
     moment = int(stamp) / 1000 if stamp.isdigit() else datetime.fromisoformat(stamp).timestamp()
     return record | {"@timestamp": moment}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from batch_core.limits import ERROR_NAME_CHARS
 from batch_core.observability import logger, pseudonym
 from batch_core.outcomes import Outcome, Tally
-from batch_core.ports import Failure
+
+if TYPE_CHECKING:
+    from batch_core.ports import Failure
 
 _EXAMPLES: Final = 3
 # What goes wrong for many users goes wrong in few ways; a job that puts data into its texts must

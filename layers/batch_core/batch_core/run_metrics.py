@@ -21,7 +21,7 @@ class RunMetrics:
     Parameters
     ----------
     counts, percents
-        The metrics, by name and unit; a month of each is about as dear as a million requests.
+        The metrics, by name and unit; each is paid for by the month.
     account
         What the log line says beside them, at no further price: the run's whole account.
     """
