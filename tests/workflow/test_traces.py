@@ -161,7 +161,8 @@ def test_nothing_in_a_trace_is_personal(tenant: Tenant, x_ray: Collector) -> Non
     password = json.loads(login)["password"]
     for word in ("walter", "white", "NOTE", "ETAG", SECRET, password, "WHERE", "VALUES"):
         assert word.encode() not in everything, word
-    assert not re.search(rb"(?<![0-9a-f])4711\d\d(?![0-9a-f])", everything)
+    # Times and ids have such digits, too.
+    assert not re.search(rb"(?<![0-9a-f.])4711\d\d(?![0-9a-f])", everything)
 
 
 def test_the_largest_invocations_fit_into_a_datagram(tenant: Tenant, x_ray: Collector) -> None:
