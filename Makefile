@@ -5,7 +5,7 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults isolation mutations soak bench check docs lock build package sbom audit verify up down clean
+.PHONY: help setup demo test faults isolation mutations soak bench check docs lock build package sbom audit deploy verify rehearse up down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -51,8 +51,17 @@ sbom: setup ## list everything that is deployed or used to build it, in CycloneD
 audit: setup ## look everything up among the known vulnerabilities; asks a service on the internet
 	@$(BIN)/python scripts/supply_chain.py audit
 
+deploy: setup ## render, build and deploy one tenant by hand; TENANT=, YES=1 does not ask
+	@$(BIN)/batchctl tenants render
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
+	@$(BIN)/sam deploy --config-env "$(TENANT)" $(if $(YES),--no-confirm-changeset)
+
 verify: setup ## is a deployment good? migrates it, runs it once, watches its alarms; STACK=, ROLE=
-	@$(BIN)/batchctl verify --stack "$(STACK)" $(if $(ROLE),--role "$(ROLE)") --json
+	@$(BIN)/batchctl verify --stack "$(STACK)" $(if $(ROLE),--role "$(ROLE)") \
+	  $(if $(ALARM_SECONDS),--alarm-seconds "$(ALARM_SECONDS)") --json
+
+rehearse: setup ## play the pipeline on a local cloud: pushes good and bad, a tenant more and less; FULL=1, JSON=1
+	@$(BIN)/python -m tests.rehearsal $(if $(FULL),--full) $(if $(JSON),--json) --yes
 
 up: setup ## start the local cloud and deploy the tenant `demo` on it
 	@$(BIN)/batchctl up

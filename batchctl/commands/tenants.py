@@ -135,8 +135,8 @@ def add(
     project.tenants(read)  # so that what was wrong before is not blamed on the new one
     tenants = project.change(edit.with_tenant(read, entry))
     following = [
-        "batchctl tenants render",
-        f"make build && .venv/bin/sam deploy --config-env {name}",
+        f"make deploy TENANT={name}",
+        f"batchctl verify --stack {tenants[-1].stack} --region {tenants[-1].region}",
     ]
     if as_json:
         answer({"added": {**asdict(tenants[-1]), "stack": tenants[-1].stack}, "next": following})

@@ -5,6 +5,7 @@ Nothing here is needed on AWS, and nothing that runs on AWS knows of it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,9 +32,13 @@ def without_what_it_lacks(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mend(client: Callable[[str], Any], stack: Stack) -> None:
-    """Repair what a deployment left wrong.
+    """Repair what a deployment left wrong."""
+    _make_batch_sizes_numbers(client, stack)
+    _set_boundaries(client, stack)
 
-    An update of a stack keeps the batch size of an event source mapping as text, on which the
+
+def _make_batch_sizes_numbers(client: Callable[[str], Any], stack: Stack) -> None:
+    """An update of a stack keeps the batch size of an event source mapping as text, on which the
     mapping's poller fails for ever; the service's own API makes it a number again.
     """
     stream = stack.outputs.get("StreamName")
@@ -47,3 +52,44 @@ def mend(client: Callable[[str], Any], stack: Stack) -> None:
         functions.update_event_source_mapping(
             UUID=mapping["UUID"], BatchSize=int(stack.parameters["WriteBatchSize"])
         )
+
+
+def _set_boundaries(client: Callable[[str], Any], stack: Stack) -> None:
+    """The boundary of a role that a stack makes is dropped; the service's own API sets it."""
+    boundary = stack.parameters.get("PermissionsBoundaryArn")
+    if not boundary:
+        return
+    listed = client("cloudformation").list_stack_resources(StackName=stack.name)
+    for resource in listed["StackResourceSummaries"]:
+        if resource["ResourceType"] == "AWS::IAM::Role":
+            client("iam").put_role_permissions_boundary(
+                RoleName=resource["PhysicalResourceId"], PermissionsBoundary=boundary
+            )
+
+
+def named_as_here(access: str) -> str:
+    """Name the tenant's state machine in access.yaml as it is called here.
+
+    On AWS its generated name begins with its logical id, here with the stack's name.
+    """
+    return access.replace(
+        ":stateMachine:BatchMachine-", ":stateMachine:batch-${TenantId}-BatchMachine-"
+    )
+
+
+def mend_trust(client: Callable[[str], Any], role: str) -> None:
+    """Let those take a role on who go by their role's ARN in its trust.
+
+    On AWS `aws:PrincipalArn` is the ARN of the role that is acting, here that of its session.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    iam = client("iam")
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    for statement in trust["Statement"]:
+        named = statement.get("Condition", {}).get("ArnLike", {})
+        if "aws:PrincipalArn" in named:
+            named["aws:PrincipalArn"] = [
+                f"{arn.replace(':iam:', ':sts:').replace(':role/', ':assumed-role/')}/*"
+                for arn in named["aws:PrincipalArn"]
+            ]
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))

@@ -51,7 +51,7 @@ def build(home: Path, template: Path, report: Callable[[str], None]) -> Path:
             options += ["--parallel", "--cached", "--cache-dir", str(_BUILDS / "cache")]
             options += ["--parameter-overrides", f"Architecture={architecture()}"]
             _sam(home, "build", options, environment(home, None))
-            _fit_to_the_emulator(built / "template.yaml")
+            fit_to_the_emulator(built / "template.yaml")
             (built / ".complete").touch()
             _forget_old_builds()
     return built / "template.yaml"
@@ -164,7 +164,8 @@ def _source_files(template: Path) -> Iterator[Path]:
                 yield file
 
 
-def _fit_to_the_emulator(template: Path) -> None:
+def fit_to_the_emulator(template: Path) -> None:
+    """Leave out of a built template what the local cloud cannot make."""
     # sam has written the short forms, such as !Ref, in full.
     whole = emulator.without_what_it_lacks(yaml.safe_load(template.read_text()))
     template.write_text(yaml.safe_dump(whole, sort_keys=False))

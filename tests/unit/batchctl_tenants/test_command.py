@@ -76,8 +76,8 @@ def test_a_tenant_is_added_with_a_schema_of_its_own_and_two_commands_to_type(
 
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[1:] == [
-        "  batchctl tenants render",
-        "  make build && .venv/bin/sam deploy --config-env big-co",
+        "  make deploy TENANT=big-co",
+        "  batchctl verify --stack batch-big-co --region eu-west-1",
     ]
     added = project.tenants(project.read())[-1]
     assert (added.name, added.wave, added.account) == ("big-co", 2, "111122223333")
