@@ -110,6 +110,14 @@ def every_function_writes_to_a_group_of_its_own(template: Json) -> Problems:
             yield f"{name} has {users[name]} writers"
 
 
+def nothing_is_of_one_account_region_or_partition(template: Json) -> Problems:
+    for name, resource in template["Resources"].items():
+        for found in re.findall(
+            r"\b\d{12}\b|\barn:aws\b|\b[a-z]{2}-[a-z]+-\d\b", json.dumps(resource)
+        ):
+            yield f"{name} is for {found} only"
+
+
 def nothing_has_a_name_that_two_stacks_share(template: Json) -> Problems:
     names = {"Name", "RoleName", "FunctionName", "LayerName", "LogGroupName", "BucketName"}
     names |= {"QueueName", "StateMachineName", "ManagedPolicyName", "DBProxyName", "GroupName"}
@@ -200,10 +208,11 @@ def functions_end_before_their_states(template: Json) -> Problems:
     definition = json.loads((ROOT / "statemachine" / "batch.asl.json").read_text())
     for state in _tasks(definition):
         name = re.sub(r"\W", "", state["Arguments"]["FunctionName"])
-        seconds = properties(template, name)["Timeout"]
-        if not seconds < state["TimeoutSeconds"] <= seconds + 10:
-            yield f"{name} has {seconds} seconds, its state {state['TimeoutSeconds']}"
-        if state["TimeoutSeconds"] >= limits.RUN_SECONDS:
+        seconds = properties(template, name).get("Timeout", 3)  # Lambda's default
+        waits = state.get("TimeoutSeconds", limits.RUN_SECONDS)
+        if not seconds < waits <= seconds + 10:
+            yield f"{name} has {seconds} seconds, its state {waits}"
+        if waits >= limits.RUN_SECONDS:
             yield f"{name} may take longer than a run"
 
 

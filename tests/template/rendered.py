@@ -39,6 +39,8 @@ REQUIRED = {
 OPTIONAL = {
     "PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/batch-acme-boundary",
     "ReservedConcurrency": "80",
+    "AlarmTopicArn": f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:alarms",
+    "PageTopicArn": f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:pages",
     "ApiSecretArn": SECRET,
     "DatabaseEndpoint": "db.example.com",
     "DatabaseSecretArn": SECRET,
@@ -194,13 +196,11 @@ class Stack:
 
 def render(path: Path) -> Iterator[tuple[str, Json]]:
     """A template file with and without everything optional."""
-    template = translate(yaml_parse(path.read_text("utf-8")))
+    written = yaml_parse(path.read_text("utf-8"))
+    template = translate(written)
     for kind, given in GIVEN.items():
-        resources = Stack(template, given).resources()
-        yield (
-            kind,
-            {"Metadata": {"Template": path.stem, "Given": kind}, "Resources": resources},
-        )
+        metadata = {"Serverless": template is not written, "Given": kind}
+        yield kind, {"Metadata": metadata, "Resources": Stack(template, given).resources()}
 
 
 def policies(template: Json) -> Iterator[tuple[str, Json]]:

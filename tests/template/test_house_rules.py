@@ -140,6 +140,16 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
         "would drop the debug lines",
     ),
     (
+        rules.nothing_is_of_one_account_region_or_partition,
+        give("MigrateRole", ManagedPolicyArns=["arn:aws-cn:iam::123456789012:policy/Mine"]),
+        "MigrateRole is for 123456789012 only",
+    ),
+    (
+        rules.nothing_is_of_one_account_region_or_partition,
+        give("MigrateRole", ManagedPolicyArns=["arn:aws:iam::aws:policy/ReadOnlyAccess"]),
+        "MigrateRole is for arn:aws only",
+    ),
+    (
         rules.nothing_has_a_name_that_two_stacks_share,
         give("PayloadBucket", BucketName="payload"),
         "PayloadBucket: BucketName payload",

@@ -180,7 +180,7 @@ def test_a_browser_is_installed_for_the_tests_alone_and_only_if_there_is_none(
 ) -> None:
     installed: list[str] = []
     monkeypatch.setattr(setup, "install_packages", lambda what, choices: installed.append(what))
-    for step in ("ensure_mariadb", "ensure_environments", "ensure_jsonata"):
+    for step in ("ensure_mariadb", "ensure_environments", "ensure_jsonata", "ensure_gates"):
         monkeypatch.setattr(setup, step, lambda: False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert setup.main([]) == 0
@@ -190,3 +190,15 @@ def test_a_browser_is_installed_for_the_tests_alone_and_only_if_there_is_none(
     program(tmp_path / "google-chrome", "#!/bin/sh\n")
     assert setup.main(["--tests"]) == 0
     assert installed == ["Chromium"]
+
+
+def test_a_demo_does_not_wait_for_the_gates(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    for step in ("mariadb", "environments", "jsonata", "gates", "browser"):
+        monkeypatch.setattr(setup, f"ensure_{step}", lambda step=step: made.append(step))
+    assert setup.main([]) == 0
+    assert "gates" not in made
+    assert setup.main(["--gates"]) == 0
+    assert made[-1] == "gates"
+    assert setup.main(["--tests"]) == 0
+    assert made[-2:] == ["gates", "browser"]
