@@ -14,7 +14,7 @@ from typing import Any, Final
 from batchctl import console
 from batchctl.bench import cpu
 from batchctl.bench.cpu import CpuSeconds
-from batchctl.bench.place import Place, forget_runs, outdate
+from batchctl.bench.place import Place, outdate, remember_one_run
 from batchctl.bench.samples import Sample
 from batchctl.commands.run import Wish, moment_of, perform
 from batchctl.commands.seed import seed_users
@@ -189,7 +189,7 @@ class Arena:
             make_way(connection, self._cloud.client("stepfunctions"), console.step)
             seed_users(connection, users)
             outdate(connection)
-            forget_runs(connection)
+            remember_one_run(connection, users)
         api = SampleApiAdmin(self._cloud.sample_api_url, TENANT)
         api.reset()
         api.settings(latency_ms=self._latency_ms)

@@ -44,9 +44,9 @@ _CROWD_GROUP: Final = 5
 _CROWD_LATENCY_MS: Final = 9_000
 
 SWEEP_USERS: Final = 12_000
-SWEEP_GROUPS: Final = (25, 50, 100, 200, 400)
-SWEEP_CONCURRENCIES: Final = (10, 25, 50)
-SWEEP_CHUNKS: Final = (2_500, 5_000, 10_000)
+SWEEP_GROUPS: Final = (50, 100, 200, 400)
+SWEEP_CONCURRENCIES: Final = (25, 50)
+SWEEP_CHUNKS: Final = (1_000, 2_000, 10_000)
 SWEEP_MEMORIES: Final = (256, 512, 1_024, VCPU_MB)
 
 
@@ -147,7 +147,7 @@ def sweep(arena: Arena, users: int, say: Say) -> Sweep:
     chunk_size = int(arena.target.stack.parameters["ChunkSize"])
     settings = list(product(SWEEP_CONCURRENCIES, [chunk_size], SWEEP_GROUPS))
     settings += [
-        (SWEEP_CONCURRENCIES[-1], other, 100) for other in SWEEP_CHUNKS if other != chunk_size
+        (SWEEP_CONCURRENCIES[-1], other, 200) for other in SWEEP_CHUNKS if other != chunk_size
     ]
     observations = []
     with _deployed_as_before(arena):

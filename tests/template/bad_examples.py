@@ -110,7 +110,7 @@ EXAMPLES = [
         (
             "users' data in the workflow's logs",
             "MACHINE_IS_LOGGED_WITHOUT_DATA_AND_TRACED",
-            "        IncludeExecutionData: false\n",
+            "        IncludeExecutionData: !Ref WorkflowExecutionData\n",
             "        IncludeExecutionData: true\n",
         ),
         (
