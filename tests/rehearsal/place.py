@@ -91,19 +91,28 @@ class Place:
                 copy = self.checkout / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, copy)
-        self._lend_programs()
         self._git("init", "--quiet", "--initial-branch", "main")
+        if self._full:  # every command of the build may ask for programs of its own
+            self._run(["make", "setup"], self._environment())
+        else:
+            self._lend_programs()
+        self._fit_sam()
 
     def _lend_programs(self) -> None:
-        """Make an environment of links to this checkout's; only sam is told a little more."""
+        """Make an environment of links to this checkout's."""
         lent, venv = self.checkout / ".venv", Path(sys.prefix)
         (lent / "bin").mkdir(parents=True)
         for name in ("pyvenv.cfg", "lib", *(f"bin/{each.name}" for each in venv.glob("bin/*"))):
             (lent / name).symlink_to(venv / name)
-        sam_here = lent / "bin" / "sam"
-        sam_here.unlink()
-        sam_here.write_text(_SAM.format(python=sys.executable, sam=venv / "bin" / "sam"))
-        sam_here.chmod(0o755)
+
+    def _fit_sam(self) -> None:
+        """Let sam leave out of what it builds what the local cloud cannot make."""
+        programs = self.checkout / ".venv" / "bin"
+        (programs / "sam").rename(programs / "sam-itself")
+        (programs / "sam").write_text(
+            _SAM.format(python=programs / "python", sam=programs / "sam-itself")
+        )
+        (programs / "sam").chmod(0o755)
 
     def push(self, title: str) -> Push:
         """Commit what has changed."""
@@ -477,8 +486,8 @@ class Place:
             "PYTHONPATH": os.pathsep.join(
                 str(self.checkout / each) for each in ("", "layers/batch_core")
             ),
-            # `make setup` has been run: this is what it runs instead.
-            "PYTHON3": "true",
+            # `make setup` has been run: unless in full, this is what it runs instead.
+            "PYTHON3": sys.executable if self._full else "true",
             # No metric arrives late here.
             "ALARM_SECONDS": "0",
             "YES": "1",
