@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 
 from batchctl.run.costs import (
+    Costs,
     Deployment,
     ExpressBill,
     costs_of,
@@ -71,15 +72,14 @@ def test_thirty_thousand_users_in_groups_cost_what_the_sheet_says() -> None:
     assert costs.all_in == pytest.approx(sum(by_service.values()) / 0.03)
 
 
+def costs_of_nothing() -> Costs:
+    """What a plain tenant pays for a run that did nothing."""
+    bill = ExpressBill(0, 64, "modelled")
+    return costs_of(Figures(), users=1, groups=1, bill=bill, deployment=PLAIN, prices=TOKYO)
+
+
 def test_a_tenant_without_a_proxy_has_fewer_alarms_to_pay() -> None:
-    costs = costs_of(
-        Figures(),
-        users=1,
-        groups=1,
-        bill=ExpressBill(0, 64, "modelled"),
-        deployment=PLAIN,
-        prices=TOKYO,
-    )
+    costs = costs_of_nothing()
     (line,) = (line for line in costs.rest if line.service == "CloudWatch")
     assert line.usd == pytest.approx(8.30 / 4_320)
 
@@ -102,14 +102,7 @@ def test_x86_costs_a_quarter_more_per_gigabyte_second() -> None:
 
 
 def test_without_a_proxy_nothing_is_said_of_one() -> None:
-    costs = costs_of(
-        Figures(),
-        users=1,
-        groups=1,
-        bill=ExpressBill(0, 64, "modelled"),
-        deployment=PLAIN,
-        prices=TOKYO,
-    )
+    costs = costs_of_nothing()
     assert "RDS Proxy" not in {line.service for line in costs.lines}
     assert {line.service for line in costs.lines if line.basis == "modelled"} == {
         "Step Functions",
@@ -145,14 +138,7 @@ def test_a_trace_a_second_and_a_twentieth_of_the_others_are_recorded(
 
 
 def test_a_month_is_so_many_runs() -> None:
-    costs = costs_of(
-        Figures(),
-        users=1,
-        groups=1,
-        bill=ExpressBill(0, 64, "modelled"),
-        deployment=PLAIN,
-        prices=TOKYO,
-    )
+    costs = costs_of_nothing()
     run = sum(line.usd for line in costs.lines)
     assert costs.usd_per_month == pytest.approx(run * 4_320)
 
