@@ -107,7 +107,9 @@ def test_a_program_that_is_absent_is_named(home: Path) -> None:
 
 def test_an_interrupted_command_ends_what_it_was_running(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from batchctl.local import processes\n"
+        "import os, signal, sys; from pathlib import Path; from batchctl.local import processes\n"
+        # What a shell starts in the background ignores it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"home = Path({str(tmp_path)!r})\n"
         f"processes.run(home, 'run', [sys.executable, '-c', {SLEEPS!r}], env=dict(os.environ),"
         " log=home / 'run.log', cwd=home)"
