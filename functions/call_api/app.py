@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from batch_core.adapters.api_secret import ApiSecret
-from batch_core.adapters.http import AiohttpApiClient
+from batch_core.adapters.http import CurlApiClient
 from batch_core.adapters.s3 import S3PayloadStore
 from batch_core.breaker import Breakers
 from batch_core.call_api import ChunkReader, call_api
@@ -20,7 +20,7 @@ def parts() -> dict[str, Any]:
     """Make what the environment keeps from one invocation to the next."""
     settings = CallApiSettings.from_env()
     store = S3PayloadStore(settings.payload_bucket)
-    api = AiohttpApiClient(
+    api = CurlApiClient(
         settings.api_base_url,
         concurrency=settings.api_concurrency,
         timeout_seconds=settings.api_timeout_seconds,

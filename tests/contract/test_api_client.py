@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batch_core.adapters.http import AiohttpApiClient
+from batch_core.adapters.http import CurlApiClient
 from batch_core.job import Request, Response
 from batch_core.outcomes import Outcome
 from batch_core.ports import BREAKER_OPEN, Answer, ApiClient, CallBreaker, Failure
@@ -45,7 +45,7 @@ def api(request: pytest.FixtureRequest) -> Iterator[Api]:
         return
     with (
         ScriptedServer() as server,
-        AiohttpApiClient(
+        CurlApiClient(
             server.url,
             concurrency=4,
             timeout_seconds=10,

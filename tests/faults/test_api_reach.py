@@ -6,13 +6,12 @@ import socket
 import ssl
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from batch_core import meter
-from batch_core.adapters import http
+from batch_core.adapters import http_transfer
 from batch_core.breaker import FAILED_TO_OPEN
 from batch_core.job import Request, User
 from batch_core.outcomes import Tally
@@ -20,6 +19,7 @@ from batch_core.retry import API_TRIES, RETRIES_PER_CALL, RETRIES_TO_START
 from tests.faults.conftest import Lab
 from tests.support.api_groups import Batch, Environment, Result, job, users, well
 from tests.support.certificates import Authority
+from tests.support.names import connections, resolve_all, resolve_nothing
 from tests.support.scripted_server import Exchange, ScriptedServer, answer
 
 COUNT = 30
@@ -63,18 +63,14 @@ def refusing() -> Iterator[str]:
 @pytest.fixture
 def unresolved(monkeypatch: pytest.MonkeyPatch) -> str:
     """A name that nobody knows."""
-
-    def unknown(*_: Any, **__: Any) -> Any:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    resolve_nothing(monkeypatch)
     return "http://api.invalid"
 
 
 @pytest.fixture
 def blackhole(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A port whose backlog is full: Linux leaves further connections unanswered."""
-    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(http_transfer, "CONNECT_SECONDS", 0.1)
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -115,17 +111,7 @@ def test_users_of_an_api_that_cannot_be_connected_to_wait_for_the_next_run(
 def test_a_name_that_does_not_resolve_for_a_moment_costs_nobody_the_run(
     server: ScriptedServer, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = socket.getaddrinfo
-    failing = 2
-
-    def unsteady(*args: Any, **options: Any) -> Any:
-        nonlocal failing
-        failing -= 1
-        if failing >= 0:
-            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-        return known("127.0.0.1", *args[1:], **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", unsteady)
+    resolve_all(monkeypatch, "127.0.0.1", port=server.port, failures=2)
     url = server.url.replace("127.0.0.1", "api.example.com")
 
     with Environment(url, concurrency=2) as env:
@@ -214,7 +200,7 @@ def test_nobody_is_asked_about_at_a_server_that_cannot_be_trusted(
 ) -> None:
     with (
         ScriptedServer(BAD_SERVERS[kind](authority)) as server,
-        Environment(server.url, tls=authority.trusted(), secret=lambda: "s3cret") as env,
+        Environment(server.url, ca_file=authority.ca_file, secret=lambda: "s3cret") as env,
     ):
         server.otherwise = well
         result = env.work(Batch(users(15)))
@@ -234,12 +220,12 @@ def test_behind_a_bad_certificate_the_run_stops_and_a_good_one_heals_it(
     batch = Batch(users(200))
     with (
         ScriptedServer(authority.server(days=-1)) as server,
-        Environment(server.url, tls=authority.trusted()) as env,
+        Environment(server.url, ca_file=authority.ca_file) as env,
     ):
         expired = [env.work(batch, group) for group in range(2)]
     with (
         ScriptedServer(authority.server()) as server,
-        Environment(server.url, tls=authority.trusted()) as env,
+        Environment(server.url, ca_file=authority.ca_file) as env,
     ):
         server.otherwise = well
         renewed = env.work(Batch(batch.users, run_id="demo-20260131T103000Z", store=batch.store))
@@ -281,8 +267,7 @@ INTERNAL = [
 def test_no_spelling_of_an_internal_address_is_connected_to(
     host: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connected: list[Any] = []
-    monkeypatch.setattr(socket.socket, "connect", lambda _, where: connected.append(where))
+    connected = connections(monkeypatch)
 
     with Environment(f"https://{host}:9", allow_private=False) as env:
         result = env.work(Batch(users(3)))
@@ -298,23 +283,13 @@ def test_no_spelling_of_an_internal_address_is_connected_to(
 def test_a_name_that_also_leads_inside_is_connected_to_outside_only(
     inside: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connected: list[Any] = []
-
-    def connect(_: socket.socket, where: Any) -> None:
-        connected.append(where)
-        raise ConnectionRefusedError
-
-    def resolve(host: str, port: int, *_: Any, **__: Any) -> Any:
-        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
-        return [(*kind, (inside, port)), (*kind, ("8.8.8.8", port))]
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    connected = connections(monkeypatch)
+    resolve_all(monkeypatch, inside, "8.8.8.8", port=443)
 
     with Environment("https://api.example.com", allow_private=False) as env:
         result = env.work(Batch(users(5)))
 
-    assert set(connected) == {("8.8.8.8", 443)}
+    assert set(connected) == {"8.8.8.8"}
     assert result.tally == Tally(retry_later=5)
     lab.report("names that lead inside", times=1, users=5, accounted=result.accounted)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final, Self
 
-from batch_core.adapters.http import AiohttpApiClient
+from batch_core.adapters.http import CurlApiClient
 from batch_core.breaker import Breakers
 from batch_core.call_api import MARGIN_SECONDS, ChunkReader, call_api
 from batch_core.chunks import Chunk, pack, serialise
@@ -106,7 +106,7 @@ class Environment:
             "allow_private": True,
             "secret": lambda: None,
         }
-        self._api = AiohttpApiClient(url, **{**usual, **options})
+        self._api = CurlApiClient(url, **{**usual, **options})
         self._job = job
         self._parts: dict[str, Any] = {}
         self._store: FakePayloadStore | None = None

@@ -50,10 +50,12 @@ class Authority:
         )
         return cls(folder, key, certificate)
 
-    def trusted(self) -> ssl.SSLContext:
+    @property
+    def ca_file(self) -> str:
         """What a client trusts who trusts this authority only."""
-        pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
+        path = self.folder / "authority.pem"
+        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+        return str(path)
 
     def server(self, address: str = "127.0.0.1", *, days: int = 1) -> ssl.SSLContext:
         """A server with a certificate of this authority; with negative `days` it has expired."""

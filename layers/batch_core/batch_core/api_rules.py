@@ -21,8 +21,8 @@ from batch_core.ports import Answer, Failure
 from batch_core.retry import Setback, parse_retry_after
 
 # Sent twice they do no more than sent once. https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
-_REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-_METHODS: Final = _REPEATABLE | {"POST", "PATCH"}
+REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_METHODS: Final = REPEATABLE | {"POST", "PATCH"}
 # They frame or route the message, which is not a job's business.
 _RESERVED_HEADERS: Final = frozenset(
     {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding"}
@@ -53,7 +53,7 @@ class Call:
 
     @property
     def repeatable(self) -> bool:
-        return self.method in _REPEATABLE
+        return self.method in REPEATABLE
 
 
 def check_base_url(url: str, *, allow_plain: bool) -> str:
@@ -135,7 +135,7 @@ def judge(
     call
         What was asked.
     status, headers
-        As received; header names in any case, so `headers` must ignore it.
+        As received; header names in lower case.
     body
         Complete, as it came over the wire; None when it was too long.
     now
@@ -149,7 +149,7 @@ def judge(
     if 300 <= status < 400:
         return Failure(Outcome.REJECTED, "redirect" if status != 304 else error)
     if status >= 500 or status in _TRY_AGAIN:
-        after = parse_retry_after(headers.get("Retry-After"), now)
+        after = parse_retry_after(headers.get("retry-after"), now)
         turned_away = status in _TURNED_AWAY and after is not None
         return Setback(error, unreached=turned_away, retry_after=after)
     return Failure(Outcome.REJECTED, error)
@@ -182,7 +182,7 @@ def route(paths: Sequence[str]) -> str:
 def _accept(status: int, headers: Mapping[str, str], body: bytes | None) -> Answer:
     if body is None:
         return Failure(Outcome.REJECTED, "too_large")
-    match headers.get("Content-Encoding", "").strip().lower():
+    match headers.get("content-encoding", "").strip().lower():
         case "" | "identity":
             pass
         case "gzip" | "x-gzip":
@@ -194,7 +194,7 @@ def _accept(status: int, headers: Mapping[str, str], body: bytes | None) -> Answ
                 return Failure(Outcome.REJECTED, "bad_encoding")
         case _:
             return Failure(Outcome.REJECTED, "bad_encoding")
-    etag = headers.get("ETag")
+    etag = headers.get("etag")
     # One that could not be sent back, or stored, is as good as none.
     return Response(status, body, etag if etag and _is_visible(etag) else None)
 

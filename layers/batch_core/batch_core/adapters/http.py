@@ -1,28 +1,28 @@
 """The outside API, over HTTP: many calls at once within one invocation.
 
-One event loop, one connection pool and one TLS context live as long as the environment; why aiohttp
-is in docs/decisions/0003-aiohttp.md.
+One set of kept-alive connections lives as long as the environment; why libcurl is in
+docs/decisions/0003-libcurl.md.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final, Self
 
-import aiohttp
-from yarl import URL
+import pycurl
 
 from batch_core import meter, tracing
-from batch_core.adapters.http_addresses import any_socket, public_socket
 from batch_core.adapters.http_errors import explain
+from batch_core.adapters.http_lanes import Lanes
+from batch_core.adapters.http_transfer import Transfer
 from batch_core.api_rules import (
-    Call,
+    REPEATABLE,
     UnfitRequestError,
     check_base_url,
     judge,
@@ -30,26 +30,26 @@ from batch_core.api_rules import (
     route,
     status_of,
 )
-from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.pacing import Pacer
 from batch_core.ports import BREAKER_OPEN, LATE, Failure
 from batch_core.retry import RetryBudget, Setback, pause_before_retry
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
+    from batch_core.adapters.http_lanes import Work
+    from batch_core.api_rules import Call
     from batch_core.job import Request
     from batch_core.ports import Answer, CallBreaker
 
-# A server that does not take a connection in this time will hardly answer in the rest.
-CONNECT_SECONDS: Final = 3.0
-# While an environment is frozen its connections die unnoticed, and a POST on a dead one cannot be
-# sent again. Invocations of one run follow each other in milliseconds, runs in minutes.
+# While an environment is frozen its connections die unnoticed. Invocations of one run follow each
+# other in milliseconds, runs in minutes. A POST may not even meet one that the API has just closed,
+# which libcurl may see only when it has sent it.
 IDLE_SECONDS: Final = 2.0
+# How often to look whether the breaker's round trip to S3 is over.
+SHARE_SECONDS: Final = 0.01
 
 
-class AiohttpApiClient:
+class CurlApiClient:
     """Calls the API below one base URL.
 
     Parameters
@@ -64,8 +64,8 @@ class AiohttpApiClient:
         Whether the API may be on a private network; http is allowed only then.
     secret
         Gives the bearer token for requests that bring no ``Authorization``, or None.
-    tls
-        True verifies certificates against the system's authorities.
+    ca_file
+        The authorities to trust, in PEM; None trusts the system's.
     """
 
     def __init__(
@@ -76,17 +76,18 @@ class AiohttpApiClient:
         timeout_seconds: float,
         allow_private: bool,
         secret: Callable[[], str | None],
-        tls: SSLContext | bool = True,
+        ca_file: str | None = None,
     ) -> None:
         self._base_url = check_base_url(base_url, allow_plain=allow_private)
-        self._concurrency = concurrency
         self._timeout = timeout_seconds
-        self._socket = any_socket if allow_private else public_socket
         self._secret = secret
-        self._tls = tls
-        self._loop = asyncio.new_event_loop()
-        self._session: aiohttp.ClientSession | None = None
+        self._transfers = [
+            Transfer(allow_private=allow_private, ca_file=ca_file) for _ in range(concurrency)
+        ]
+        self._multi = self._connections()
         self._used_at = 0.0
+        # One thread: what the breaker shares with the run's other environments comes in order.
+        self._thread = ThreadPoolExecutor(max_workers=1)
 
     def __enter__(self) -> Self:
         return self
@@ -95,11 +96,11 @@ class AiohttpApiClient:
         self.close()
 
     def close(self) -> None:
-        """Close the pool and the loop; environments just end, tests must not leak."""
-        if self._session is not None:
-            self._loop.run_until_complete(self._session.close())
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
+        """Close the connections; environments just end, tests must not leak."""
+        self._thread.shutdown()
+        self._multi.close()
+        for transfer in self._transfers:
+            transfer.curl.close()
 
     def call(
         self,
@@ -112,61 +113,30 @@ class AiohttpApiClient:
         """Make the calls, many at once, and answer each in order within `seconds`."""
         if not requests:
             return []
-        return self._loop.run_until_complete(
-            self._call(requests, seconds, requests_per_second, breaker)
-        )
-
-    async def _call(
-        self,
-        requests: Sequence[Request],
-        seconds: float,
-        requests_per_second: float,
-        breaker: CallBreaker,
-    ) -> list[Answer]:
+        # The wall clock: a frozen environment's monotonic clock may stand still.
+        idle = time.time() - self._used_at > IDLE_SECONDS
+        if idle or not REPEATABLE.issuperset(request.method for request in requests):
+            self._multi.close()
+            self._multi = self._connections()
         burst = _Burst(
-            session=await self._open(),
+            requests,
+            thread=self._thread,
             base_url=self._base_url,
             secret=self._secret(),
             timeout=self._timeout,
-            deadline=self._loop.time() + seconds,
-            pacer=Pacer(requests_per_second, self._loop.time),
+            deadline=time.monotonic() + seconds,
+            pacer=Pacer(requests_per_second, time.monotonic),
             breaker=breaker,
         )
-        if tracing.is_recorded():
-            burst.trace([request.path for request in requests])
-        answers: list[Answer] = [None] * len(requests)
-        queue = iter(enumerate(requests))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._concurrency, len(requests))):
-                group.create_task(_work(burst, queue, answers))
+        work = (partial(burst.answer, place) for place in range(len(requests)))
+        answers = Lanes(self._multi, work).run(self._transfers)
         self._used_at = time.time()
         return answers
 
-    async def _open(self) -> aiohttp.ClientSession:
-        """Get the session, with no connection in it that may have died while nobody looked.
-
-        One that the API closed in the meantime needs nothing done: the loop reads that before it
-        starts the first worker.
-        """
-        # The wall clock: a frozen environment's monotonic clock may stand still.
-        if self._session is not None and time.time() - self._used_at > IDLE_SECONDS:
-            await self._session.close()
-            self._session = None
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._concurrency,
-                    keepalive_timeout=IDLE_SECONDS,
-                    socket_factory=self._socket,
-                    ssl=self._tls,
-                ),
-                # One user's cookies are nothing to the next.
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-                auto_decompress=False,
-                middlewares=[_count_request],
-            )
-        return self._session
+    def _connections(self) -> pycurl.CurlMulti:
+        multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_MAXCONNECTS, len(self._transfers))
+        return multi
 
 
 class _Burst:
@@ -174,8 +144,9 @@ class _Burst:
 
     def __init__(
         self,
+        requests: Sequence[Request],
         *,
-        session: aiohttp.ClientSession,
+        thread: ThreadPoolExecutor,
         base_url: str,
         secret: str | None,
         timeout: float,
@@ -183,7 +154,8 @@ class _Burst:
         pacer: Pacer,
         breaker: CallBreaker,
     ) -> None:
-        self._session = session
+        self._requests = requests
+        self._thread = thread
         self._base_url = base_url
         self._secret = secret
         self._timeout = timeout
@@ -194,45 +166,41 @@ class _Burst:
         # The calls, by their place, that the trace tells of, and what it says for their URLs.
         self._traced = range(0)
         self._route = ""
-        self._clock = asyncio.get_running_loop().time
+        if tracing.is_recorded():
+            paths = [request.path for request in requests]
+            self._traced = range(0, len(paths), ceil(len(paths) / tracing.API_CALLS))
+            self._route = base_url + route(paths)
 
-    def trace(self, paths: Sequence[str]) -> None:
-        """Let the trace tell of some of the calls."""
-        self._traced = range(0, len(paths), ceil(len(paths) / tracing.API_CALLS))
-        self._route = self._base_url + route(paths)
-
-    async def answer(self, place: int, request: Request) -> Answer:
+    def answer(self, place: int, transfer: Transfer) -> Work[Answer]:
         """Make one call, retries included."""
         try:
-            call = prepare(request, base_url=self._base_url, secret=self._secret)
+            call = prepare(self._requests[place], base_url=self._base_url, secret=self._secret)
         except UnfitRequestError as error:
             return Failure(Outcome.REJECTED, str(error))
         self._budget.earn()
         failure = BREAKER_OPEN
         tries = 0
         while self._breaker.allows():
-            wait = self._pacer.reserve(within=self._deadline - self._clock())
+            wait = self._pacer.reserve(within=self._remaining())
             if wait is None:
                 return LATE
             if wait:
-                await asyncio.sleep(wait)
+                yield wait
                 if not self._breaker.allows():
                     break
-            if place in self._traced:
-                result = await self._traced_attempt(call, tries + 1)
-            else:
-                result = await self._attempt(call)
-            await self._tell(result)
+            attempt = self._traced_attempt if place in self._traced else self._attempt
+            result = yield from attempt(call, tries + 1, transfer)
+            if self._breaker.heard(result):
+                yield from self._share()
             if not isinstance(result, Setback):
                 return result
             failure = Failure(Outcome.RETRY_LATER, result.error)
-            # aiohttp has sent it twice already when a kept-alive connection turned out closed.
-            tries += 2 if result.error == "disconnected" and call.repeatable else 1
+            tries += transfer.tries
             pause = pause_before_retry(
                 result,
                 tries=tries,
                 repeatable=call.repeatable,
-                remaining=self._deadline - self._clock(),
+                remaining=self._remaining(),
                 random=random.random,
             )
             if pause is None or not self._budget.spend():
@@ -240,73 +208,39 @@ class _Burst:
             if result.retry_after is not None:
                 self._pacer.hold(pause)
             meter.count("api_retries")
-            await asyncio.sleep(pause)
+            yield pause
         return failure
 
-    async def _tell(self, result: Answer | Setback) -> None:
-        """Let the breaker hear of an attempt."""
-        if self._breaker.heard(result):
-            # It reads or writes S3, for which nobody else waits, and nobody beyond the deadline.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._deadline):
-                    await asyncio.to_thread(self._breaker.share)
+    def _remaining(self) -> float:
+        return self._deadline - time.monotonic()
 
-    async def _traced_attempt(self, call: Call, attempt: int) -> Answer | Setback:
-        with tracing.api_call(call.method, self._route, attempt=attempt) as span:
-            result = await self._attempt(call)
+    def _share(self) -> Work[None]:
+        """Let the breaker read or write S3; nobody else waits, and nobody beyond the deadline."""
+        shared = self._thread.submit(self._breaker.share)
+        while not shared.done() and self._remaining() > 0:
+            yield SHARE_SECONDS
+
+    def _traced_attempt(
+        self, call: Call, number: int, transfer: Transfer
+    ) -> Work[Answer | Setback]:
+        with tracing.api_call(call.method, self._route, attempt=number) as span:
+            result = yield from self._attempt(call, number, transfer)
             error = result.error if isinstance(result, Setback | Failure) else None
             span.answered(status_of(result), error)
         return result
 
-    async def _attempt(self, call: Call) -> Answer | Setback:
-        started = self._clock()
-        until = min(self._deadline, started + self._timeout)
-        try:
-            async with (
-                asyncio.timeout_at(until),
-                self._session.request(
-                    call.method,
-                    # Already quoted; quoting it again would change what the job asked for.
-                    URL(call.url, encoded=True),
-                    headers=call.headers,
-                    data=call.body,
-                    allow_redirects=False,
-                ) as response,
-            ):
-                body = await _read(response)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            result: Answer | Setback = explain(error, late=until == self._deadline)
+    def _attempt(self, call: Call, _: int, transfer: Transfer) -> Work[Answer | Setback]:
+        started = time.monotonic()
+        transfer.prepare(call, seconds=min(self._remaining(), self._timeout))
+        code = yield transfer
+        meter.count("api_requests", transfer.tries)
+        received = transfer.received(code)
+        if received is None:
+            late = self._remaining() <= 0
+            result: Answer | Setback = explain(code, transfer, late=late)
         else:
-            meter.latency((self._clock() - started) * 1000)
-            result = judge(call, response.status, response.headers, body, now=datetime.now(UTC))
+            meter.latency((time.monotonic() - started) * 1000)
+            result = judge(call, *received, now=datetime.now(UTC))
         if isinstance(result, Setback | Failure):
             meter.count(f"api_{result.error}")
         return result
-
-
-async def _work(burst: _Burst, queue: Iterator[tuple[int, Request]], answers: list[Answer]) -> None:
-    for place, request in queue:
-        answers[place] = await burst.answer(place, request)
-
-
-async def _count_request(
-    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    meter.count("api_requests")
-    return await send(request)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    """Read a body of at most `API_BODY_BYTES` from the wire; None when there is more."""
-    if response.method != "HEAD" and (response.content_length or 0) > API_BODY_BYTES:
-        response.close()
-        return None
-    parts: list[bytes] = []
-    size = 0
-    while part := await response.content.readany():
-        size += len(part)
-        if size > API_BODY_BYTES:
-            response.close()
-            return None
-        parts.append(part)
-    return b"".join(parts)

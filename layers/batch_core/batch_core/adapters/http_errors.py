@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
-import aiohttp
+from typing import TYPE_CHECKING, Final
 
-from batch_core.adapters.http_addresses import AddressRefusedError
+import pycurl
+
 from batch_core.ports import LATE, Failure
 from batch_core.retry import Setback
 
+if TYPE_CHECKING:
+    from batch_core.adapters.http_transfer import Transfer
 
-def explain(error: Exception, *, late: bool) -> Setback | Failure:
-    """Name what broke a call; the most specific class comes first, as they inherit widely.
+_ADDRESS: Final = Setback("address", again=False)
+_TLS: Final = Setback("tls", again=False)
+_DISCONNECTED: Final = Setback("disconnected")
+# https://curl.se/libcurl/c/libcurl-errors.html
+_SETBACKS: Final = {
+    pycurl.E_COULDNT_RESOLVE_HOST: Setback("dns", unreached=True),
+    pycurl.E_COULDNT_CONNECT: Setback("connect", unreached=True),
+    pycurl.E_URL_MALFORMAT: _ADDRESS,
+    pycurl.E_SSL_CONNECT_ERROR: _TLS,
+    pycurl.E_PEER_FAILED_VERIFICATION: _TLS,
+    pycurl.E_SSL_CERTPROBLEM: _TLS,
+    pycurl.E_SSL_CIPHER: _TLS,
+    pycurl.E_SSL_CACERT_BADFILE: _TLS,
+    pycurl.E_SSL_ISSUER_ERROR: _TLS,
+    pycurl.E_GOT_NOTHING: _DISCONNECTED,
+    pycurl.E_SEND_ERROR: _DISCONNECTED,
+    pycurl.E_RECV_ERROR: _DISCONNECTED,
+    # It was not to be sent once more, on another connection.
+    pycurl.E_ABORTED_BY_CALLBACK: _DISCONNECTED,
+    pycurl.E_PARTIAL_FILE: Setback("truncated"),
+    pycurl.E_OPERATION_TIMEDOUT: Setback("timeout"),
+}
+
+
+def explain(code: int, transfer: Transfer, *, late: bool) -> Setback | Failure:
+    """Name what broke a call.
 
     Parameters
     ----------
-    error
-        From aiohttp or asyncio.
+    code
+        Of libcurl.
+    transfer
+        By which the call was made.
     late
-        Whether the call's deadline was the run's own.
+        Whether the run's own deadline is over.
     """
-    result: Setback | Failure = Setback("protocol")
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            result = Setback("connect_timeout", unreached=True)
-        case TimeoutError():
-            result = LATE if late else Setback("timeout")
-        case aiohttp.ClientConnectorDNSError():
-            result = Setback("dns", unreached=True)
-        case aiohttp.ClientSSLError():
-            result = Setback("tls", again=False)
-        case aiohttp.ClientConnectorError(os_error=AddressRefusedError()) | aiohttp.InvalidURL():
-            result = Setback("address", again=False)
-        case aiohttp.ClientConnectorError():
-            result = Setback("connect", unreached=True)
-        case aiohttp.ServerDisconnectedError() | OSError():
-            result = Setback("disconnected")
-        case aiohttp.ClientPayloadError():
-            result = Setback("truncated")
-    return result
+    match code:
+        case pycurl.E_OK:
+            # To libcurl an answer that ends among its headers is one without a body.
+            return _SETBACKS[pycurl.E_PARTIAL_FILE]
+        case pycurl.E_OPERATION_TIMEDOUT if late:
+            return LATE
+        case pycurl.E_OPERATION_TIMEDOUT if not transfer.sent:
+            return Setback("connect_timeout", unreached=True)
+        case pycurl.E_COULDNT_CONNECT if transfer.refused:
+            return _ADDRESS
+    return _SETBACKS.get(code, Setback("protocol"))
