@@ -1,7 +1,7 @@
 """Write the hashed lock files from the *.in files beside them.
 
-Versions that are locked already are kept while they fit; `--upgrade` takes the newest. The layer is
-locked with the development lock as its constraint, so that the tests run what is deployed.
+Versions that are locked already are kept while they fit; `--upgrade` takes the newest. The layers
+are locked with the development lock as their constraint, so that the tests run what is deployed.
 """
 # ruff: noqa: T201
 
@@ -21,8 +21,8 @@ DEVELOPMENT = "requirements/dev.in"
 MINISTACK = "requirements/ministack.in"
 SUPPLY_CHAIN = "requirements/supply_chain.in"
 GATES = "requirements/gates.in"
-LAYER = "layers/batch_core/requirements.in"
-LOCKED = (DEVELOPMENT, MINISTACK, SUPPLY_CHAIN, GATES, LAYER)
+LAYERS = ("layers/batch_core/requirements.in", "layers/batch_core/requirements_libcurl.in")
+LOCKED = (DEVELOPMENT, MINISTACK, SUPPLY_CHAIN, GATES, *LAYERS)
 IN_THE_LAMBDA_RUNTIME = (
     "boto3",
     "botocore",
@@ -35,7 +35,7 @@ IN_THE_LAMBDA_RUNTIME = (
 
 
 def main() -> None:
-    """Lock the five environments."""
+    """Lock all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
     parser.add_argument("--check", action="store_true", help="say what a lock lacks, write nothing")
@@ -48,7 +48,8 @@ def main() -> None:
     compile_lock(SUPPLY_CHAIN, *upgrade)
     compile_lock(GATES, *upgrade)
     left_out = [part for name in IN_THE_LAMBDA_RUNTIME for part in ("--no-emit-package", name)]
-    compile_lock(LAYER, "--constraint", "requirements/dev.txt", *left_out)
+    for layer in LAYERS:
+        compile_lock(layer, "--constraint", "requirements/dev.txt", *left_out)
 
 
 def problems(source: str) -> Iterator[str]:

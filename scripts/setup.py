@@ -385,18 +385,20 @@ def ensure_gates() -> bool:
 
 
 def ensure_wheels() -> bool:
-    """Keep the wheels of the layer's lock, out of which the layer is built twice."""
+    """Keep the wheels of the layers' locks, out of which the layers are built twice."""
     build_layer = LAYER / "build_layer.py"
-    wanted = key(LAYER / "requirements.txt", build_layer)
+    layer = runpy.run_path(str(build_layer))
+    locks = layer["LOCKS"].values()
+    wanted = key(*locks, build_layer)
     if stamp(WHEELS) == wanted:
         return False
-    say("the layer's wheels")
+    say("the layers' wheels")
     shutil.rmtree(WHEELS, ignore_errors=True)
     WHEELS.mkdir(parents=True)
-    layer = runpy.run_path(str(build_layer))
     pip = [VENV / "bin" / "python", "-m", "pip", "download", "--quiet", "--quiet", "--dest", WHEELS]
     for architecture in layer["ARCHITECTURES"]:
-        run([*pip, *layer["wheels_of"](architecture)], pip_env())
+        for lock in locks:
+            run([*pip, *layer["wheels_of"](lock, architecture)], pip_env())
     write_stamp(WHEELS, wanted)
     return True
 

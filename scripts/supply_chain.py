@@ -20,6 +20,7 @@ PACKAGE = ROOT / ".aws-sam" / "package"
 # What is deployed, and what it is tested and built with.
 LOCKS = {
     "layer": "layers/batch_core/requirements.txt",
+    "libcurl": "layers/batch_core/requirements_libcurl.txt",
     "development": "requirements/dev.txt",
     "ministack": "requirements/ministack.txt",
 }

@@ -1,8 +1,9 @@
-"""Build the layer: what the lock names for both architectures, the package, and bytecode.
+"""Build a layer: what its lock names for both architectures, the package, and bytecode.
 
-Every execution environment unpacks and imports the layer before it does any work, so what nothing
-of ours imports is left out. The result depends on the sources and the lock alone, not on the
-machine that builds it.
+Every execution environment unpacks and imports its layers before it does any work, so what nothing
+of ours imports is left out, and libcurl, ten times as large as all the rest, has a layer of its own
+for the one function that calls the API. The result depends on the sources and the lock alone, not
+on the machine that builds it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
 PACKAGE: Final = "batch_core"
+LOCKS: Final = {"core": HERE / "requirements.txt", "libcurl": HERE / "requirements_libcurl.txt"}
 ARCHITECTURES: Final = ("x86_64", "aarch64")
 # The glibc versions that wheels are built for, up to the one of the Lambda runtime (2.34).
 PLATFORMS: Final = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
@@ -31,9 +33,7 @@ UNUSED: Final = (
     "*.dist-info",
     "bin",
     "*-stubs",
-    "aiohttp/pytest_plugin.py",
-    "aiohttp/test_utils.py",
-    "multidict/_testcapi.*",
+    "curl",
     "aws_lambda_powertools/event_handler",
     "aws_lambda_powertools/utilities/[!_j]*",
     "aws_xray_sdk/ext",
@@ -41,26 +41,29 @@ UNUSED: Final = (
 
 
 def main() -> None:
-    """Build the layer in the folder that `sam build` names."""
-    root = Path(sys.argv[1]) / "python"
+    """Build the layer of the first word in the folder that `sam build` names."""
+    layer = sys.argv[1]
+    root = Path(sys.argv[2]) / "python"
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        for wheels in install(Path(folder)):
+        for wheels in install(LOCKS[layer], Path(folder)):
             # Both into one tree: the names of extension modules carry the platform.
             shutil.copytree(wheels, root, dirs_exist_ok=True)
     prune(root)
-    for module in root.rglob("*.so"):
+    for module in root.rglob("*.so*"):
         strip(module)
-    shutil.copytree(HERE / PACKAGE, root / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    if layer == "core":
+        unwanted = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(HERE / PACKAGE, root / PACKAGE, ignore=unwanted)
     compile_all(root)
 
 
-def install(folder: Path) -> list[Path]:
+def install(lock: Path, folder: Path) -> list[Path]:
     """Install the lock's wheels, for each architecture into a folder of its own."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--quiet", "--no-compile"]
     running = {
         architecture: subprocess.Popen(
-            [*pip, f"--target={folder / architecture}", *wheels_of(architecture)]
+            [*pip, f"--target={folder / architecture}", *wheels_of(lock, architecture)]
         )
         for architecture in ARCHITECTURES
     }
@@ -70,13 +73,13 @@ def install(folder: Path) -> list[Path]:
     return [folder / architecture for architecture in ARCHITECTURES]
 
 
-def wheels_of(architecture: str) -> list[str]:
+def wheels_of(lock: Path, architecture: str) -> list[str]:
     """Return the words that tell pip which wheels are meant."""
     return [
         *("--no-deps", "--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"),
         *("--implementation=cp", "--python-version=3.13"),
         *(f"--platform={platform}_{architecture}" for platform in PLATFORMS),
-        *("--requirement", str(HERE / "requirements.txt")),
+        *("--requirement", str(lock)),
     ]
 
 

@@ -14,13 +14,13 @@ AWS = {"boto3", "botocore.session"}
 # Loaded by the first invocation whose trace is recorded.
 TRACING = {"aws_xray_sdk"}
 OTHERS = {
-    "list_users": {"aiohttp"},
+    "list_users": {"pycurl"},
     "call_api": {"pymysql"},
-    "process_users": {"pymysql", "aiohttp"},
+    "process_users": {"pymysql", "pycurl"},
     # The writer makes a dataclass for each thing it handles, and for nothing else.
-    "write_rows": {"aiohttp", "batch_core.ports"} | AWS,
-    "finish_run": {"aiohttp"} | AWS,
-    "migrate": {"aiohttp"} | AWS,
+    "write_rows": {"pycurl", "batch_core.ports"} | AWS,
+    "finish_run": {"pycurl"} | AWS,
+    "migrate": {"pycurl"} | AWS,
 }
 
 

@@ -176,7 +176,7 @@ def test_an_answer_that_always_breaks_off_is_never_half_used(
     assert result.errors.keys() <= {"truncated", "disconnected"}
     assert result.rows == {user: str(user) for user in range(bad, COUNT)}
     asked = Counter(request.target for request in server.received)
-    # One more where aiohttp itself sends again what a kept-alive connection did not answer.
+    # One more where libcurl itself sends again what a kept-alive connection did not answer.
     assert max(asked.values()) <= API_TRIES + 1
     lab.report("always cut", times=bad, users=COUNT, accounted=result.accounted)
 

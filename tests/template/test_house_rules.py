@@ -89,9 +89,14 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
     (rules.functions_are_the_six, give("FinishRunFunction", Timeout=3), "Timeout is 3"),
     (rules.functions_are_the_six, take("MigrateFunction", "MemorySize"), "MemorySize"),
     (
-        rules.every_function_has_both_layers,
+        rules.every_function_has_its_layers,
         lambda t: properties(t, "MigrateFunction")["Layers"].pop(),
         "MigrateFunction: the layers are ['BatchCoreLayer",
+    ),
+    (
+        rules.every_function_has_its_layers,
+        lambda t: properties(t, "CallApiFunction")["Layers"].pop(),
+        "CallApiFunction: the layers are ['BatchCoreLayer",
     ),
     (
         rules.layers_serve_both_architectures,

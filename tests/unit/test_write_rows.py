@@ -268,7 +268,7 @@ def test_what_the_rows_hold_is_never_logged(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_function_starts_without_what_only_a_quarantine_or_a_secret_needs() -> None:
     code = (
         "import sys, functions.write_rows.app\n"
-        "needless = {'boto3', 'aiohttp', 'batch_core.adapters.s3', 'batch_core.adapters.secrets'}\n"
+        "needless = {'boto3', 'pycurl', 'batch_core.adapters.s3', 'batch_core.adapters.secrets'}\n"
         "print(needless & set(sys.modules))"
     )
     done = subprocess.run(

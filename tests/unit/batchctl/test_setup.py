@@ -153,7 +153,12 @@ def test_uv_learns_the_index_and_the_authorities_that_pip_was_told(
 
 @pytest.mark.parametrize(
     "lock",
-    ["requirements/dev.txt", "requirements/ministack.txt", "layers/batch_core/requirements.txt"],
+    [
+        "requirements/dev.txt",
+        "requirements/ministack.txt",
+        "layers/batch_core/requirements.txt",
+        "layers/batch_core/requirements_libcurl.txt",
+    ],
 )
 def test_the_locks_name_no_place_and_hash_everything(lock: str) -> None:
     text = (CHECKOUT / lock).read_text()
@@ -171,6 +176,7 @@ def test_the_layer_runs_the_versions_that_the_tests_run() -> None:
 
     tested = versions("requirements/dev.txt")
     deployed = versions("layers/batch_core/requirements.txt")
+    deployed |= versions("layers/batch_core/requirements_libcurl.txt")
     assert deployed.items() <= tested.items()
     assert not {"boto3", "botocore"} & deployed.keys()
 
