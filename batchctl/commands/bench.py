@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,10 @@ from batchctl.local.cloud import LocalCloud
 from batchctl.local.home import write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from batchctl.bench.results import Crowd, Growth, Sweep
 
 
 def bench(
@@ -55,6 +59,11 @@ def bench(
     found_running = cloud.status().running
     began = datetime.now(UTC)
     folder = cloud.home / "bench" / began.strftime("%Y-%m-%dT%H%M%SZ")
+    later: dict[str, tuple[bool, Callable[[], Growth | Crowd | Sweep]]] = {
+        "growth": (growth, lambda: measure.growth(arena, measure.GROWTH_USERS, console.step)),
+        "crowd": (crowd, lambda: measure.crowd(arena, console.step)),
+        "sweep": (sweep, lambda: measure.sweep(arena, users, console.step)),
+    }
     try:
         arena = Arena(cloud, latency_ms=latency_ms, reports=folder / "runs")
         result = Bench(
@@ -64,16 +73,17 @@ def bench(
             stack_parameters=arena.target.stack.parameters,
             rows=measure.variants(arena, users, rounds, console.step),
             writing=measure.writing(arena, users, console.step),
-            growth=measure.growth(arena, measure.GROWTH_USERS, console.step) if growth else None,
-            crowd=measure.crowd(arena, console.step) if crowd else None,
-            sweep=measure.sweep(arena, users, console.step) if sweep else None,
         )
+        # What took minutes is kept, whatever becomes of the rest.
+        document = keep(result, folder, cloud.home)
+        for name, (asked_for, run) in later.items():
+            if asked_for:
+                result = replace(result, **{name: run()})
+                document = keep(result, folder, cloud.home)
     finally:
         if not found_running:
             console.step("stopping the local cloud")
             cloud.down()
-    document = {**result.document(), "charts": draw(result, folder, cloud.home / "matplotlib")}
-    write_json(folder / "bench.json", document)
     if as_json:
         sys.stdout.write(json.dumps(document) + "\n")
     else:
@@ -89,6 +99,13 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
     }
+
+
+def keep(result: Bench, folder: Path, home: Path) -> dict[str, object]:
+    """Write the charts and the document that names them; return the document."""
+    document = {**result.document(), "charts": draw(result, folder, home / "matplotlib")}
+    write_json(folder / "bench.json", document)
+    return document
 
 
 def draw(result: Bench, folder: Path, cache: Path) -> list[str]:
