@@ -22,10 +22,7 @@ from batchctl.local.cloud import LocalCloud
 from batchctl.local.home import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    from batchctl.bench.results import Crowd, Growth, Sweep
 
 
 def bench(
@@ -59,11 +56,6 @@ def bench(
     found_running = cloud.status().running
     began = datetime.now(UTC)
     folder = cloud.home / "bench" / began.strftime("%Y-%m-%dT%H%M%SZ")
-    later: dict[str, tuple[bool, Callable[[], Growth | Crowd | Sweep]]] = {
-        "growth": (growth, lambda: measure.growth(arena, measure.GROWTH_USERS, console.step)),
-        "crowd": (crowd, lambda: measure.crowd(arena, console.step)),
-        "sweep": (sweep, lambda: measure.sweep(arena, users, console.step)),
-    }
     try:
         arena = Arena(cloud, latency_ms=latency_ms, reports=folder / "runs")
         result = Bench(
@@ -76,10 +68,16 @@ def bench(
         )
         # What took minutes is kept, whatever becomes of the rest.
         document = keep(result, folder, cloud.home)
-        for name, (asked_for, run) in later.items():
-            if asked_for:
-                result = replace(result, **{name: run()})
-                document = keep(result, folder, cloud.home)
+        if growth:
+            sizes = measure.GROWTH_USERS
+            result = replace(result, growth=measure.growth(arena, sizes, console.step))
+            document = keep(result, folder, cloud.home)
+        if crowd:
+            result = replace(result, crowd=measure.crowd(arena, console.step))
+            document = keep(result, folder, cloud.home)
+        if sweep:
+            result = replace(result, sweep=measure.sweep(arena, users, console.step))
+            document = keep(result, folder, cloud.home)
     finally:
         if not found_running:
             console.step("stopping the local cloud")
