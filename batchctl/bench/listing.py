@@ -22,7 +22,7 @@ from batch_core.list_users import UserLister
 from batch_core.outcomes import Tally
 from batch_core.ports import Ending
 from batch_core.run import Run
-from batch_core.settings import ListUsersSettings
+from batch_core.settings.list_users import ListUsersSettings
 from job import JOB
 
 _QUERY_SECONDS: Final = 60

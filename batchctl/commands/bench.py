@@ -16,6 +16,7 @@ from batchctl import console
 from batchctl.bench import measure
 from batchctl.bench.arena import Arena
 from batchctl.bench.document import Bench
+from batchctl.bench.page import write_page
 from batchctl.bench.tables import tables
 from batchctl.commands.options import Json
 from batchctl.local.cloud import LocalCloud
@@ -85,7 +86,7 @@ def bench(
     if as_json:
         sys.stdout.write(json.dumps(document) + "\n")
     else:
-        console.out.print(tables(result, str(folder)), soft_wrap=False)
+        console.out.print(tables(result, str(folder / "bench.html")), soft_wrap=False)
 
 
 def machine() -> dict[str, object]:
@@ -100,17 +101,19 @@ def machine() -> dict[str, object]:
 
 
 def keep(result: Bench, folder: Path, home: Path) -> dict[str, object]:
-    """Write the charts and the document that names them; return the document."""
-    document = {**result.document(), "charts": draw(result, folder, home / "matplotlib")}
+    """Write the charts, the page and the document; return the document."""
+    charts = draw(result, folder, home / "matplotlib")
+    write_page(result, charts, folder / "bench.html")
+    document = {**result.document(), "charts": [chart.name for chart in charts]}
     write_json(folder / "bench.json", document)
     return document
 
 
-def draw(result: Bench, folder: Path, cache: Path) -> list[str]:
-    """Draw the charts; return their names."""
+def draw(result: Bench, folder: Path, cache: Path) -> list[Path]:
+    """Draw the charts; return their files."""
     # Its caches would go into the person's home otherwise.
     os.environ.setdefault("MPLCONFIGDIR", str(cache))
     from batchctl.bench import charts  # noqa: PLC0415  a second that no other command should wait
 
     folder.mkdir(parents=True, exist_ok=True)
-    return [file.name for file in charts.draw(result, folder)]
+    return charts.draw(result, folder)

@@ -6,17 +6,14 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 
 from batch_core.limits import RUN_SECONDS
 from batchctl.errors import BatchctlError
 from batchctl.local.home import write_text
 from batchctl.report.lanes import bands, bars_of
+from batchctl.report.rendering import asset, environment
 
 _SLOWEST: Final = 12
 # Buckets of the meter are too narrow for the eye: so many of them make a bar.
@@ -50,9 +47,9 @@ def page_of(document: Mapping[str, Any]) -> str:
             f"The report of {document.get('run_id', 'this run')} was written by an older batchctl"
             " and does not tell how the run went. Run the batch again."
         )
-    script, style = _asset("report.js"), _asset("report.css")
+    script, style = asset("report.js"), asset("report.css")
     return (
-        _environment()
+        environment("batchctl.report")
         .get_template("report.html.j2")
         .render(
             run=document,
@@ -69,23 +66,6 @@ def page_of(document: Mapping[str, Any]) -> str:
             script_digest=_digest(script),
         )
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("batchctl.report", "."),
-        autoescape=select_autoescape(("j2",)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, ms=_ms, usd=_usd, words=_words, percent=_percent)
-    return environment
-
-
-def _asset(name: str) -> Markup:
-    """A file of this package, which is trusted: it goes into the page as it is."""
-    return Markup(files("batchctl.report").joinpath(name).read_text(encoding="utf-8"))  # noqa: S704
 
 
 def _digest(script: str) -> str:
@@ -149,36 +129,3 @@ def _settings(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (name, value, "the stack") for name, value in document["stack_parameters"].items() if value
     ]
     return asked + deployed
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _ms(value: float | None) -> str:
-    """A duration, in the unit a person would say it in."""
-    if value is None:
-        return "—"
-    return f"{value / 1000:,.2f} s" if value >= 1000 else f"{value:,.0f} ms"
-
-
-def _usd(value: float | None) -> str:
-    if value is None:
-        return "—"
-    return f"${value:,.2f}" if value >= 1 else f"${value:,.4f}"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _percent(part: float, whole: float) -> str:
-    """A share; one that occurred is never 0.0 %, one that is not whole never 100.0 %."""
-    if not whole:
-        return "0 %"
-    share = 100 * part / whole
-    if 0 < share < 0.1:
-        return "<0.1 %"
-    if 99.9 < share < 100:
-        return ">99.9 %"
-    return f"{share:.1f} %"

@@ -11,7 +11,7 @@ from batch_core.adapters.s3 import S3PayloadStore
 from batch_core.breaker import Breakers
 from batch_core.call_api import ChunkReader, call_api
 from batch_core.observability import observed
-from batch_core.settings import CallApiSettings
+from batch_core.settings.call_api import CallApiSettings
 from job import JOB
 
 

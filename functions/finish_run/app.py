@@ -11,7 +11,7 @@ from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.finish_run import RunFinisher
 from batch_core.observability import observed, publish
 from batch_core.run_metrics import RunMetrics
-from batch_core.settings import FinishRunSettings
+from batch_core.settings.finish_run import FinishRunSettings
 
 if TYPE_CHECKING:
     from batch_core.ports import PayloadStore

@@ -15,7 +15,7 @@ from batch_core.adapters.mysql_users import MySqlUserSource
 from batch_core.adapters.s3 import S3PayloadStore
 from batch_core.list_users import UserLister
 from batch_core.observability import observed
-from batch_core.settings import ListUsersSettings
+from batch_core.settings.list_users import ListUsersSettings
 
 # In a function all layers share one folder, so the job's files are named.
 JOB_FILE = Path(str(job.__file__))

@@ -11,7 +11,7 @@ from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.migrate import Migrator
 from batch_core.observability import observed
-from batch_core.settings import MigrateSettings
+from batch_core.settings.migrate import MigrateSettings
 
 # An ALTER of a large table takes its time; the function's timeout is the limit.
 STATEMENT_SECONDS = 840

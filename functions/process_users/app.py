@@ -9,7 +9,7 @@ from batch_core.adapters.kinesis import KinesisRecordStream
 from batch_core.adapters.s3 import S3PayloadStore
 from batch_core.observability import observed
 from batch_core.process_users import process_users
-from batch_core.settings import ProcessUsersSettings
+from batch_core.settings.process_users import ProcessUsersSettings
 from job import JOB
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_rows import MySqlRowStore
 from batch_core.observability import observed
-from batch_core.settings import WriteRowsSettings
+from batch_core.settings.write_rows import WriteRowsSettings
 from batch_core.write_rows import RowWriter
 from job import JOB
 

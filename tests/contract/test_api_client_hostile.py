@@ -365,6 +365,30 @@ def test_a_request_with_effects_is_not_sent_twice(
     assert len(server.received) == 1
 
 
+@pytest.mark.parametrize("behaviour", [reset, hang_up])
+def test_a_kept_connection_that_breaks_gets_no_effect_twice(
+    server: ScriptedServer, behaviour: Any
+) -> None:
+    server.on("/first", answer(200))
+    server.on("/", behaviour, answer(200))
+    requests = [Request("/first"), Request("/", method="POST", json={})]
+    answers = ask(server, *requests, concurrency=1)
+    assert answers == [Response(200, b""), later("disconnected")]
+    assert [(r.target, r.connection) for r in server.received] == [("/first", 1), ("/", 1)]
+
+
+@pytest.mark.parametrize("behaviour", [reset, hang_up])
+def test_on_a_kept_connection_that_breaks_a_repeatable_request_is_sent_again_at_once(
+    server: ScriptedServer, behaviour: Any
+) -> None:
+    server.on("/first", answer(200))
+    server.on("/", behaviour, answer(200, b"x"))
+    answers = ask(server, Request("/first"), Request("/"), concurrency=1)
+    assert answers == [Response(200, b""), Response(200, b"x")]
+    reading = meter.reading()
+    assert (reading["api_requests"], reading.get("api_retries")) == (3, None)
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_request_with_effects_that_was_turned_away_is_sent_again(
     server: ScriptedServer, status: int
@@ -491,6 +515,62 @@ def test_a_request_arrives_as_the_job_wrote_it(server: ScriptedServer) -> None:
     assert received.headers["if-none-match"] == '"e"'
     assert received.headers["content-type"] == "application/json"
     assert received.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize("body", [None, {"n": 1}])
+def test_every_method_is_sent_as_it_is_with_or_without_a_body(
+    server: ScriptedServer, method: str, body: Any
+) -> None:
+    server.on("/", answer(200, b"x"))
+    # The one before leaves nothing behind.
+    requests = [Request("/", method="POST", json=[1]), Request("/", method=method, json=body)]
+    assert ask(server, *requests, concurrency=1) == [Response(200, b"x")] * 2
+    received = server.received[1]
+    assert received.method == method
+    assert received.body == (b"" if body is None else b'{"n":1}')
+    assert received.headers.get("content-type") == (body and "application/json")
+    sized = body is not None or method in {"PUT", "POST", "PATCH"}
+    assert received.headers.get("content-length") == (str(len(received.body)) if sized else None)
+    assert "expect" not in received.headers
+
+
+def test_a_large_body_is_sent_without_asking_first(server: ScriptedServer) -> None:
+    server.on("/", answer(200))
+    text = "x" * 2_000_000
+    assert ask(server, Request("/", method="PUT", json=text)) == [Response(200, b"")]
+    (received,) = server.received
+    assert json.loads(received.body) == text
+    assert "expect" not in received.headers
+
+
+def test_a_header_without_a_value_is_sent(server: ScriptedServer) -> None:
+    server.on("/", answer(200))
+    ask(server, Request("/", headers={"X-Empty": ""}))
+    assert server.received[0].headers["x-empty"] == ""
+
+
+def test_neither_interim_answers_nor_trailers_are_taken_for_the_answers_headers(
+    server: ScriptedServer,
+) -> None:
+    server.on(
+        "/",
+        raw(
+            b'HTTP/1.1 103 Early Hints\r\nETag: "early"\r\n\r\n'
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b'1\r\nx\r\n0\r\nETag: "late"\r\nContent-Encoding: gzip\r\n\r\n'
+        ),
+    )
+    assert ask(server, Request("/")) == [Response(200, b"x", None)]
+
+
+def test_no_proxy_of_the_environment_is_used(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    server.on("/", answer(200, b"x"))
+    assert ask(server, Request("/")) == [Response(200, b"x")]
 
 
 def test_the_secret_is_sent_unless_the_request_has_its_own(server: ScriptedServer) -> None:

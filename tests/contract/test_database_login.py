@@ -12,7 +12,7 @@ from moto import mock_aws
 from batch_core.adapters import secrets
 from batch_core.adapters.mysql import AMAZON_ROOTS, connect
 from batch_core.errors import ConfigurationError
-from batch_core.settings import MigrateSettings
+from batch_core.settings.migrate import MigrateSettings
 
 
 @pytest.fixture(autouse=True)

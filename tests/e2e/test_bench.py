@@ -28,5 +28,6 @@ def test_every_variant_stores_every_user_and_the_results_are_kept(
     assert (result["growth"], result["sweep"]) == (None, None)
     (folder,) = (home / "bench").iterdir()
     assert json.loads((folder / "bench.json").read_text()) == result
+    assert "</html>" in (folder / "bench.html").read_text()
     assert result["charts"] == ["variants.png"]
     assert (folder / "variants.png").read_bytes().startswith(b"\x89PNG")

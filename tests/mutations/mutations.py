@@ -130,7 +130,7 @@ API_MUTATIONS: Final = (
     Mutation(
         "bodies have no limit on the wire",
         (8,),
-        f"{ADAPTERS}/http.py",
+        f"{ADAPTERS}/http_transfer.py",
         "from batch_core.limits import API_BODY_BYTES\n",
         "API_BODY_BYTES = 2**40\n",
         (f"{HOSTILE_API}::test_the_limit_of_a_body_is_exact[1-False]",),
@@ -146,11 +146,18 @@ API_MUTATIONS: Final = (
     Mutation(
         "certificates are not verified",
         (11,),
-        f"{ADAPTERS}/http.py",
-        "ssl=self._tls",
-        "ssl=False",
+        f"{ADAPTERS}/http_transfer.py",
+        "pycurl.SSL_VERIFYPEER: 1",
+        "pycurl.SSL_VERIFYPEER: 0",
+        (f"{REACH}::test_nobody_is_asked_about_at_a_server_that_cannot_be_trusted[self-signed]",),
+    ),
+    Mutation(
+        "certificates of other hosts are good enough",
+        (11,),
+        f"{ADAPTERS}/http_transfer.py",
+        "pycurl.SSL_VERIFYHOST: 2",
+        "pycurl.SSL_VERIFYHOST: 0",
         (
-            f"{REACH}::test_nobody_is_asked_about_at_a_server_that_cannot_be_trusted[self-signed]",
             (
                 f"{REACH}::test_nobody_is_asked_about_at_a_server_that_cannot_be_trusted"
                 "[for another host]"
@@ -158,11 +165,22 @@ API_MUTATIONS: Final = (
         ),
     ),
     Mutation(
+        "a POST is sent again on another connection",
+        (9,),
+        f"{ADAPTERS}/http_transfer.py",
+        "2 if call.repeatable else 1",
+        "2",
+        (
+            f"{HOSTILE_API}::test_a_kept_connection_that_breaks_gets_no_effect_twice[reset]",
+            f"{HOSTILE_API}::test_a_kept_connection_that_breaks_gets_no_effect_twice[hang_up]",
+        ),
+    ),
+    Mutation(
         "redirects are followed",
         (12,),
-        f"{ADAPTERS}/http.py",
-        "allow_redirects=False",
-        "allow_redirects=True",
+        f"{ADAPTERS}/http_transfer.py",
+        "pycurl.FOLLOWLOCATION: 0",
+        "pycurl.FOLLOWLOCATION: 1",
         (f"{REACH}::test_redirects_lead_nowhere",),
     ),
     Mutation(

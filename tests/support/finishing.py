@@ -7,7 +7,7 @@ from typing import Any
 from batch_core.finish_run import RunFinisher
 from batch_core.outcomes import Tally
 from batch_core.ports import HeldBack, Listing
-from batch_core.settings import FinishRunSettings
+from batch_core.settings.finish_run import FinishRunSettings
 from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRun, FakeRunLedger
 
 RUN = "demo-20260131T100000Z"

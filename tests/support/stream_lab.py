@@ -26,7 +26,7 @@ from batch_core.outcomes import Tally
 from batch_core.ports import RecordStream, RowStore
 from batch_core.process_users import process_users
 from batch_core.run import Run
-from batch_core.settings import WriteRowsSettings
+from batch_core.settings.write_rows import WriteRowsSettings
 from functions.migrate import app as migrate
 from functions.write_rows import app as write_rows
 from job import JOB

@@ -13,19 +13,26 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from batch_core import limits, settings
+from batch_core import limits
+from batch_core.settings import Settings
+from batch_core.settings.call_api import CallApiSettings
+from batch_core.settings.finish_run import FinishRunSettings
+from batch_core.settings.list_users import ListUsersSettings
+from batch_core.settings.migrate import MigrateSettings
+from batch_core.settings.process_users import ProcessUsersSettings
+from batch_core.settings.write_rows import WriteRowsSettings
 from tests.template.translation import ROOT, Json, of_type, properties, short
 
 type Problems = Iterator[str]
 
 # Function: (seconds, uses the database, its settings)
-FUNCTIONS: dict[str, tuple[int, bool, type[settings.Settings]]] = {
-    "ListUsersFunction": (120, True, settings.ListUsersSettings),
-    "CallApiFunction": (60, False, settings.CallApiSettings),
-    "ProcessUsersFunction": (30, False, settings.ProcessUsersSettings),
-    "WriteRowsFunction": (60, True, settings.WriteRowsSettings),
-    "FinishRunFunction": (60, True, settings.FinishRunSettings),
-    "MigrateFunction": (900, True, settings.MigrateSettings),
+FUNCTIONS: dict[str, tuple[int, bool, type[Settings]]] = {
+    "ListUsersFunction": (120, True, ListUsersSettings),
+    "CallApiFunction": (60, False, CallApiSettings),
+    "ProcessUsersFunction": (30, False, ProcessUsersSettings),
+    "WriteRowsFunction": (60, True, WriteRowsSettings),
+    "FinishRunFunction": (60, True, FinishRunSettings),
+    "MigrateFunction": (900, True, MigrateSettings),
 }
 NO_VALUE = {"Ref": "AWS::NoValue"}
 DEBUG_LINES_PASS = {"Fn::If": ["SampleDebug", "DEBUG", {"Ref": "LogLevel"}]}

@@ -168,6 +168,10 @@ def test_a_body_without_json_form_is_refused(value: Any) -> None:
     assert refusal(Request("/", method="POST", json={"x": value})) == "bad_body"
 
 
+def test_a_head_request_has_no_body() -> None:
+    assert refusal(Request("/", method="HEAD", json={})) == "bad_body"
+
+
 def test_without_json_there_is_no_body() -> None:
     call = made(Request("/", method="POST"))
     assert call.body is None

@@ -24,7 +24,7 @@ from batch_core.observability import logger, pseudonym
 from batch_core.outcomes import Tally
 from batch_core.ports import Candidate, Ending, HeldBack, Listing
 from batch_core.run import Run
-from batch_core.settings import ListUsersSettings
+from batch_core.settings.list_users import ListUsersSettings
 from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRunLedger, FakeUserSource
 
 RUN_ID = "demo-20260131T100000Z"

@@ -7,15 +7,13 @@ from dataclasses import fields
 import pytest
 
 from batch_core.errors import ConfigurationError
-from batch_core.settings import (
-    CallApiSettings,
-    FinishRunSettings,
-    ListUsersSettings,
-    MigrateSettings,
-    ProcessUsersSettings,
-    Settings,
-    WriteRowsSettings,
-)
+from batch_core.settings import Settings
+from batch_core.settings.call_api import CallApiSettings
+from batch_core.settings.finish_run import FinishRunSettings
+from batch_core.settings.list_users import ListUsersSettings
+from batch_core.settings.migrate import MigrateSettings
+from batch_core.settings.process_users import ProcessUsersSettings
+from batch_core.settings.write_rows import WriteRowsSettings
 
 ENV = {
     "TENANT_ID": "demo",

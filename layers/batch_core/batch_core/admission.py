@@ -21,7 +21,7 @@ from batch_core.job import User
 from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS, USER_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.ports import Candidate, HeldBack, LastRun
-from batch_core.settings import ListUsersSettings
+from batch_core.settings.list_users import ListUsersSettings
 from batch_core.user_state import can_be_marked
 
 # Not all of the time is used: groups differ, and cold starts take theirs.

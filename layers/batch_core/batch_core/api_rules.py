@@ -110,6 +110,9 @@ def prepare(request: Request, *, base_url: str, secret: str | None) -> Call:
         headers["Authorization"] = f"Bearer {secret}"
     body = None
     if request.json is not None:
+        if request.method == "HEAD":
+            # https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2
+            raise UnfitRequestError("bad_body")
         headers["Content-Type"] = "application/json"
         try:
             body = dump_json(request.json)

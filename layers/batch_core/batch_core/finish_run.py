@@ -13,7 +13,7 @@ from batch_core.observability import logger
 from batch_core.outcomes import Tally
 from batch_core.ports import Ending, PayloadStore, RunLedger, Written
 from batch_core.run import Run
-from batch_core.settings import FinishRunSettings
+from batch_core.settings.finish_run import FinishRunSettings
 from batch_core.user_state import can_be_marked
 
 # The writer's mapping polls once a second; past this, rows are late for a reason worth reporting.

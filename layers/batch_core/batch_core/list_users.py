@@ -28,7 +28,7 @@ from batch_core.ports import (
     UserSource,
 )
 from batch_core.run import Run, Slot, instant, slot_of
-from batch_core.settings import ListUsersSettings
+from batch_core.settings.list_users import ListUsersSettings
 
 # Groups that were running when the machine stopped itself may put a last record on the stream.
 LEASE_MARGIN_SECONDS: Final = 10

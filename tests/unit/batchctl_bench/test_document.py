@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from batchctl.bench import charts
+from batchctl.bench.grids import grids
+from batchctl.bench.page import write_page
 from batchctl.bench.tables import tables
 from tests.support.bench_results import bench
 
@@ -76,3 +79,33 @@ def test_the_bars_carry_their_ratios() -> None:
     assert labels[1] == "13.0 s · 1.25 x the asyncio script"
     assert labels[3].endswith("scaled from 1,200 users")
     assert [label.get_text() for label in axes.get_yticklabels()][1] == "grouped"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_page_shows_every_table_chart_and_note_and_loads_nothing(
+    tmp_path: Path, whole: bool
+) -> None:
+    found = bench(whole=whole)
+    page = tmp_path / "bench.html"
+    write_page(found, charts.draw(found, tmp_path), page)
+    text = page.read_text()
+
+    for grid in grids(found):
+        assert f"<h2>{grid.title}</h2>" in text
+        assert all(f">{cell}</td>" in text for row in grid.rows[1:] for cell in row[1:-1])
+    assert text.count('src="data:image/png;base64,iVBOR') == (3 if whole else 1)
+    assert all(note.partition("'")[0] in text for note in found.notes())
+    assert "default-src 'none'" in text
+    assert not [part for part in ("http:", "https:", "<script", "file:") if part in text]
+
+
+def test_the_page_says_at_once_whether_a_target_is_missed(tmp_path: Path) -> None:
+    page = tmp_path / "bench.html"
+    good = bench()
+    write_page(good, [], page)
+    assert "Every target is met" in page.read_text()
+
+    grouped, *others = good.rows
+    slow = replace(good, rows=[replace(grouped, rounds=good.row("naive").rounds), *others])
+    write_page(slow, [], page)
+    assert "A target is missed" in page.read_text()

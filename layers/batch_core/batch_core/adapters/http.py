@@ -1,7 +1,7 @@
 """The outside API, over HTTP: many calls at once within one invocation.
 
 One set of kept-alive connections lives as long as the environment; why libcurl is in
-docs/decisions/0003-libcurl.md.
+docs/decisions/0018-libcurl.md.
 """
 
 from __future__ import annotations

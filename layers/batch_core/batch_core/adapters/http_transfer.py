@@ -52,6 +52,9 @@ class Transfer:
             pycurl.NOSIGNAL: 1,
             # Whatever proxy the environment names.
             pycurl.PROXY: "",
+            pycurl.FOLLOWLOCATION: 0,
+            pycurl.SSL_VERIFYPEER: 1,
+            pycurl.SSL_VERIFYHOST: 2,
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
             # The path is quoted, and known to stay below the base URL: it is sent as it is.
             pycurl.PATH_AS_IS: 1,

@@ -1,7 +1,8 @@
 """What each function reads from its environment, typed, on first use.
 
-One frozen dataclass per function; a field is the variable of the same name in capitals. The
-template sets every one of them, so there are no defaults here.
+One frozen dataclass per function, in a module of its own, since to make one takes longer than to
+load one; a field is the variable of the same name in capitals. The template sets every one of
+them, so there are no defaults here.
 """
 
 from __future__ import annotations
@@ -72,60 +73,3 @@ class DatabaseSettings(Settings):
     database_user: str
     database_secret_arn: str
     database_ca_file: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListUsersSettings(DatabaseSettings):
-    """For `list_users`; `quarantine_after` counts failures of a user in a row."""
-
-    payload_bucket: str
-    schedule_minutes: int
-    chunk_size: int
-    users_per_invocation: int
-    chunk_concurrency: int
-    group_concurrency: int
-    api_requests_per_second: float
-    quarantine_after: int
-    quarantine_hours: int
-
-
-@dataclass(frozen=True, slots=True)
-class CallApiSettings(Settings):
-    """For `call_api`; timeouts in seconds. An empty `api_secret_arn` means no API secret."""
-
-    payload_bucket: str
-    api_base_url: str
-    api_secret_arn: str
-    api_concurrency: int
-    api_timeout_seconds: float
-    api_allow_private_addresses: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessUsersSettings(Settings):
-    """For `process_users`."""
-
-    payload_bucket: str
-    stream_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class WriteRowsSettings(DatabaseSettings):
-    """For `write_rows`."""
-
-    payload_bucket: str
-
-
-@dataclass(frozen=True, slots=True)
-class FinishRunSettings(DatabaseSettings):
-    """For `finish_run`; shares in percent of the users listed."""
-
-    payload_bucket: str
-    max_rejected_percent: float
-    max_retry_later_percent: float
-    ledger_retention_days: int
-
-
-@dataclass(frozen=True, slots=True)
-class MigrateSettings(DatabaseSettings):
-    """For `migrate`."""
