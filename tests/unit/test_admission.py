@@ -56,6 +56,8 @@ def test_what_users_took_in_the_last_run_says_how_many_fit() -> None:
         (8_001, 1_100),
         (30_000, 3_800),
         (40_000, 5_000),
+        (40_001, 2_600),  # two rounds of eight, not nine chunks of which the last is alone
+        (100_000, 4_200),
         (400_000, 5_000),
     ],
 )
@@ -64,6 +66,23 @@ def test_as_many_users_as_last_time_are_spread_over_all_lanes(listed: int, chunk
 
     assert planned(last=last).chunk_size == chunk_size
     assert planned(last=last).users == CHUNKS_PER_RUN * chunk_size
+
+
+@given(
+    listed=st.integers(1, 600_000),
+    group_size=st.integers(1, 1_000),
+    chunk_size=st.integers(100, 40_000),
+    chunks=st.integers(1, 40),
+)
+def test_who_was_listed_last_time_fits_again_whatever_the_lanes(
+    listed: int, group_size: int, chunk_size: int, chunks: int
+) -> None:
+    sizes = {"chunk_size": chunk_size, "chunk_concurrency": chunks}
+    most = planned(group_size, **sizes).users
+    again = planned(group_size, LastRun(1, stopped=False, listed=listed), **sizes)
+
+    assert again.users >= min(listed, most)
+    assert again.chunk_size <= planned(group_size, **sizes).chunk_size
 
 
 def test_what_just_fits_is_spread_over_all_lanes() -> None:

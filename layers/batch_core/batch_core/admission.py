@@ -98,13 +98,10 @@ def plan(
     if last is not None and last.user_ms:
         fits = min(fits, int(lanes.at_once * seconds * _USED * 1000 / last.user_ms))
     fits = max(fits, group_size)
-    # A chunk has so many groups at once and no more: as many chunks as may run at once use all of
-    # the lanes, and chunks of one size leave none of them waiting.
     expected = fits
     if last is not None:
         expected = min(fits, max(last.listed, lanes.chunks * _LEAST_CHUNK))
-    lane = ceil(expected / lanes.chunks / group_size) * group_size
-    chunk_size = min(lane, largest)
+    chunk_size = _even(expected, lanes.chunks, group_size=group_size, largest=largest)
     return Plan(min(fits, CHUNKS_PER_RUN * chunk_size), chunk_size, group_size, lanes)
 
 
@@ -121,6 +118,18 @@ def lanes_of(settings: ListUsersSettings, group_size: int) -> Lanes:
         return wide
     chunks = ceil(busy / wide.groups)
     return Lanes(chunks, busy // chunks)
+
+
+def _even(users: int, at_once: int, *, group_size: int, largest: int) -> int:
+    """Say how large chunks are that leave no lane idle while others have their last one.
+
+    A chunk has so many groups at once and no more, so as many chunks as may run at once use all of
+    the lanes; more of them are cut to fill the lanes a whole number of times.
+    """
+    chunks = at_once * ceil(users / at_once / largest)
+    if chunks > CHUNKS_PER_RUN:
+        return largest
+    return min(ceil(users / chunks / group_size) * group_size, largest)
 
 
 def _whole_groups(users: int, group_size: int) -> int:
