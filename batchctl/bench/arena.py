@@ -85,8 +85,9 @@ class Arena:
         self, users: int, *, group_size: int | None = None, latency_ms: int | None = None
     ) -> ProjectRun:
         """Run the project once, against an API as slow as the arena's if nothing else is said."""
-        with self._round(users) as seen:
-            wish = Wish(users, group_size, latency_ms or self._latency_ms, None, moment_of(None))
+        latency_ms = latency_ms or self._latency_ms
+        with self._round(users, latency_ms) as seen:
+            wish = Wish(users, group_size, latency_ms, None, moment_of(None))
             report = perform(self.target, wish, goes_on=False)
             if not report.verdict.good:
                 raise BatchctlError(
@@ -119,7 +120,7 @@ class Arena:
 
     def script(self, name: str, users: int, *options: str) -> Sample:
         """Run a script of :mod:`batchctl.bench.baselines` once."""
-        with self._round(users) as seen:
+        with self._round(users, self._latency_ms) as seen:
             told = self._program(f"baselines.{name}", self.place().environment(), *options)
         return Sample(
             wall_s=told["wall_s"],
@@ -136,7 +137,7 @@ class Arena:
 
     def listing(self, users: int) -> Mapping[str, Any]:
         """Let List Users list to nowhere, alone in a process; tell what that printed."""
-        self._prepare(users)
+        self._prepare(users, self._latency_ms)
         function = self._cloud.client("cloudformation").describe_stack_resource(
             StackName=self.target.stack.name, LogicalResourceId="ListUsersFunction"
         )["StackResourceDetail"]["PhysicalResourceId"]
@@ -146,7 +147,7 @@ class Arena:
 
     def writing(self, users: int) -> Mapping[str, Any]:
         """Measure the row store alone."""
-        self._prepare(users)
+        self._prepare(users, self._latency_ms)
         return self._program("writing", self.place().environment())
 
     def place(self) -> Place:
@@ -167,9 +168,9 @@ class Arena:
         )
 
     @contextmanager
-    def _round(self, users: int) -> Iterator[Seen]:
+    def _round(self, users: int, latency_ms: int) -> Iterator[Seen]:
         """Make everything equal before, count CPU meanwhile, and see that nobody was left out."""
-        self._prepare(users)
+        self._prepare(users, latency_ms)
         seen = Seen()
         before = cpu.read(self._cloud.home)
         yield seen
@@ -184,7 +185,7 @@ class Arena:
                 "Run the bench again; if it repeats, look at the logs of the local cloud."
             )
 
-    def _prepare(self, users: int) -> None:
+    def _prepare(self, users: int, latency_ms: int) -> None:
         with self._cloud.database(TENANT) as connection:
             make_way(connection, self._cloud.client("stepfunctions"), console.step)
             seed_users(connection, users)
@@ -192,7 +193,7 @@ class Arena:
             remember_one_run(connection, users)
         api = SampleApiAdmin(self._cloud.sample_api_url, TENANT)
         api.reset()
-        api.settings(latency_ms=self._latency_ms)
+        api.settings(latency_ms=latency_ms)
 
     def _in_flight(self) -> int:
         api = SampleApiAdmin(self._cloud.sample_api_url, TENANT)

@@ -93,7 +93,7 @@ def _use(rows: Sequence[Row]) -> Grid:
         "Use",
         (
             "Variant",
-            "SQL\nstatements",
+            "State-\nments",
             "DB con-\nnections",
             "Invo-\ncations",
             "S3 re-\nquests",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from batchctl.bench.arena import Arena
+from batchctl.local.cloud import LocalCloud
 from tests.support.terminal import Terminal, result_of
 
 
@@ -31,3 +33,14 @@ def test_every_variant_stores_every_user_and_the_results_are_kept(
     assert "</html>" in (folder / "bench.html").read_text()
     assert result["charts"] == ["variants.png"]
     assert (folder / "variants.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_round_meets_an_api_as_slow_as_was_said(cloud: LocalCloud, tmp_path: Path) -> None:
+    arena = Arena(cloud, latency_ms=20, reports=tmp_path)
+
+    usual = arena.project(5).report.figures.api_p50_ms
+    slow = arena.project(5, latency_ms=400).report.figures.api_p50_ms
+
+    assert usual is not None
+    assert slow is not None
+    assert usual < 400 <= slow

@@ -77,7 +77,7 @@ def test_as_many_users_as_last_time_are_spread_over_all_lanes(listed: int, chunk
 def test_who_was_listed_last_time_fits_again_whatever_the_lanes(
     listed: int, group_size: int, chunk_size: int, chunks: int
 ) -> None:
-    sizes = {"chunk_size": chunk_size, "chunk_concurrency": chunks}
+    sizes: dict[str, Any] = {"chunk_size": chunk_size, "chunk_concurrency": chunks}
     most = planned(group_size, **sizes).users
     again = planned(group_size, LastRun(1, stopped=False, listed=listed), **sizes)
 

@@ -39,10 +39,11 @@ def test_the_frontier_leaves_out_what_is_slower_and_no_cheaper() -> None:
     assert frontier([slow, cheap, equal, fast]) == [fast, cheap]
 
 
-def test_the_cheapest_within_a_quarter_of_the_fastest_is_recommended() -> None:
-    fast, near, cheap = choice(8, 9), choice(10, 4), choice(10.1, 1)
+def test_neither_speed_nor_thrift_at_any_price_is_recommended() -> None:
+    fast, middle, cheap = choice(8, 9), choice(10, 4), choice(50, 1)
 
-    assert recommended([fast, near, cheap]) == near
+    assert recommended([fast, middle, cheap]) == middle
+    assert recommended([fast, cheap]) == cheap
 
 
 def test_there_is_nothing_to_recommend_of_nothing() -> None:
