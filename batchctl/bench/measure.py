@@ -35,13 +35,13 @@ PER_USER_USERS: Final = 1_200
 CRON_CONCURRENCIES: Final = (200, 500, 1_000)
 GROWTH_USERS: Final = (1_000, 3_000, 10_000, 30_000, 100_000)
 
-# Invocations at once: more at every step, since new environments take their time to start, and one
-# Lambda after the other would be timed out while it does.
-CROWD_INVOCATIONS: Final = (40, 80, 120)
+# Invocations at once: a few more at every step, since so many new environments start one after the
+# other here, and an invocation that waits for its own for too long is timed out. Each environment
+# is a process of 42 MB, and there are twice as many of them.
+CROWD_INVOCATIONS: Final = (20, 40, 60, 80, 100, 120)
 _CROWD_CHUNKS: Final = 5
-_CROWD_GROUP: Final = 5
-# One call after the other: a group takes 45 seconds, in which all environments have started.
-_CROWD_LATENCY_MS: Final = 9_000
+# Each makes one call that takes so long that all of them have begun before the first is over.
+_CROWD_LATENCY_MS: Final = 24_000
 
 SWEEP_USERS: Final = 12_000
 SWEEP_GROUPS: Final = (50, 100, 200, 400)
@@ -115,7 +115,7 @@ def crowd(arena: Arena, say: Say) -> Crowd:
     with _deployed_as_before(arena):
         arena.deploy(
             {
-                "ChunkSize": str(lanes * _CROWD_GROUP),
+                "ChunkSize": str(lanes),
                 "ChunkConcurrency": str(_CROWD_CHUNKS),
                 "GroupConcurrency": str(lanes),
                 "ApiConcurrency": "1",
@@ -124,9 +124,7 @@ def crowd(arena: Arena, say: Say) -> Crowd:
         )
         for invocations in CROWD_INVOCATIONS:
             say(f"a crowd of {invocations} invocations")
-            run = arena.project(
-                invocations * _CROWD_GROUP, group_size=_CROWD_GROUP, latency_ms=_CROWD_LATENCY_MS
-            )
+            run = arena.project(invocations, group_size=1, latency_ms=_CROWD_LATENCY_MS)
     return Crowd(
         # Each has one call in flight.
         invocations=run.sample.in_flight,

@@ -2,8 +2,8 @@
 
 One subsegment per invocation hangs below the segment that Lambda makes, and what the invocation
 waited for hangs below that one. They are made by hand and not by the SDK's recorder, whose context
-is the thread's: fifty calls on one event loop would become each other's children, and an error
-would bring its text along. Nothing here may name a user: no id, no path with an id, no value of a
+is the thread's: fifty calls in one thread would become each other's children, and an error would
+bring its text along. Nothing here may name a user: no id, no path with an id, no value of a
 statement, no body, no error's text.
 
 Why the SDK, and what is to replace it: docs/decisions/0014-traces.md.
