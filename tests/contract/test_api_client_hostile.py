@@ -455,6 +455,31 @@ def test_what_the_breaker_shares_holds_nobody_beyond_the_deadline(server: Script
     assert answers == [Response(200, b"x"), later("deadline"), later("deadline")]
 
 
+class Breaking(FakeBreaker):
+    """Breaks upon the first result."""
+
+    def heard(self, result: Answer | Setback) -> bool:
+        super().heard(result)
+        raise RuntimeError("broken")
+
+
+def test_a_burst_that_breaks_leaves_a_client_that_works(server: ScriptedServer) -> None:
+    server.on("/silent", silent)
+    server.on("/", answer(200, b"x"))
+    with client(server.url, concurrency=2) as api:
+        with pytest.raises(RuntimeError, match="broken"):
+            api.call(
+                [Request("/silent"), Request("/")],
+                seconds=30,
+                requests_per_second=0,
+                breaker=Breaking(),
+            )
+        answers = api.call(
+            [Request("/")] * 4, seconds=30, requests_per_second=0, breaker=FakeBreaker()
+        )
+    assert answers == [Response(200, b"x")] * 4
+
+
 # --- between invocations ----------------------------------------------------------------------
 
 
