@@ -50,6 +50,13 @@ def build(layer: str, source: Path, artifacts: Path) -> subprocess.CompletedProc
     )
 
 
+def made(layer: str, source: Path, artifacts: Path) -> Path:
+    """Build a layer; returns its folder `python`."""
+    built = build(layer, source, artifacts)
+    assert built.returncode == 0, built.stderr
+    return artifacts / "python"
+
+
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the layers' sources, as sam makes one."""
@@ -61,28 +68,19 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def core(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder `python` of the built layer batch_core."""
-    artifacts = tmp_path_factory.mktemp("core")
-    built = build("BatchCoreLayer", sources / "batch_core", artifacts)
-    assert built.returncode == 0, built.stderr
-    return artifacts / "python"
+    return made("BatchCoreLayer", sources / "batch_core", tmp_path_factory.mktemp("core"))
 
 
 @pytest.fixture(scope="module")
 def libcurl(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder `python` of the built layer of libcurl."""
-    artifacts = tmp_path_factory.mktemp("libcurl")
-    built = build("LibcurlLayer", sources / "batch_core", artifacts)
-    assert built.returncode == 0, built.stderr
-    return artifacts / "python"
+    return made("LibcurlLayer", sources / "batch_core", tmp_path_factory.mktemp("libcurl"))
 
 
 @pytest.fixture(scope="module")
 def job(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder `python` of the built layer job."""
-    artifacts = tmp_path_factory.mktemp("job")
-    built = build("JobLayer", sources / "job", artifacts)
-    assert built.returncode == 0, built.stderr
-    return artifacts / "python"
+    return made("JobLayer", sources / "job", tmp_path_factory.mktemp("job"))
 
 
 def test_a_makefile_makes_each_layer() -> None:
