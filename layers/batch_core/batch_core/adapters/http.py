@@ -188,8 +188,10 @@ class _Burst:
                 yield wait
                 if not self._breaker.allows():
                     break
-            attempt = self._traced_attempt if place in self._traced else self._attempt
-            result = yield from attempt(call, tries + 1, transfer)
+            if place in self._traced:
+                result = yield from self._traced_attempt(call, tries + 1, transfer)
+            else:
+                result = yield from self._attempt(call, transfer)
             if self._breaker.heard(result):
                 yield from self._share()
             if not isinstance(result, Setback):
@@ -224,12 +226,12 @@ class _Burst:
         self, call: Call, number: int, transfer: Transfer
     ) -> Work[Answer | Setback]:
         with tracing.api_call(call.method, self._route, attempt=number) as span:
-            result = yield from self._attempt(call, number, transfer)
+            result = yield from self._attempt(call, transfer)
             error = result.error if isinstance(result, Setback | Failure) else None
             span.answered(status_of(result), error)
         return result
 
-    def _attempt(self, call: Call, _: int, transfer: Transfer) -> Work[Answer | Setback]:
+    def _attempt(self, call: Call, transfer: Transfer) -> Work[Answer | Setback]:
         started = time.monotonic()
         transfer.prepare(call, seconds=min(self._remaining(), self._timeout))
         code = yield transfer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 3.0
 # Those that come with a body, if only an empty one.
 _BODIED: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+@cache
+def _authorities() -> ssl.DefaultVerifyPaths:
+    """Where the system keeps the authorities that it trusts."""
+    return ssl.get_default_verify_paths()
 
 
 class Transfer:
@@ -46,7 +53,7 @@ class Transfer:
         self._lines: list[bytes] = []
         self._parts: list[bytes] = []
         self.curl = pycurl.Curl()
-        authorities = ssl.get_default_verify_paths()
+        authorities = _authorities()
         options: dict[int, Any] = {
             # Threads and signals do not mix.
             pycurl.NOSIGNAL: 1,
