@@ -72,8 +72,8 @@ def account(cloud: LocalCloud, run_id: str) -> tuple[int, int]:
     """How many rows of a run were stored and rejected, as its ledger says."""
     with cloud.database("acme") as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT CAST(SUM(stored) AS INT), CAST(SUM(rejected) AS INT) FROM batch_record"
-            " WHERE run_id = %s",
+            "SELECT CAST(SUM(`stored`) AS SIGNED), CAST(SUM(rejected) AS SIGNED)"
+            " FROM batch_record WHERE run_id = %s",
             (run_id,),
         )
         ((stored, rejected),) = cursor.fetchall()

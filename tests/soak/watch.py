@@ -15,7 +15,7 @@ from tests.support.activity_table import expected_rows_of, stored_rows
 
 # So many of a kind are named; the others are counted.
 _NAMED: Final = 5
-_SETTLED: Final = "stored + unchanged + rejected + retry_later + skipped + gone"
+_SETTLED: Final = "`stored` + unchanged + rejected + retry_later + skipped + gone"
 
 
 @dataclass(slots=True)
@@ -97,14 +97,15 @@ def ledger(tenant: Tenant) -> Iterator[str]:
     ):
         yield f"{run_id} completed with {settled} outcomes for {listed} users"
     for run_id, chunk, group, part in tenant.rows(
-        "SELECT run_id, chunk, grp, part FROM batch_record WHERE `rows` <> stored + rejected + gone"
+        "SELECT run_id, chunk, grp, part FROM batch_record"
+        " WHERE `rows` <> `stored` + rejected + gone"
     ):
         yield f"the line {chunk}/{group}/{part} of {run_id} does not add up"
     # There may be more lines than that: of a group that failed after it put its rows on the stream.
     for run_id, wrote, entered in tenant.rows(
-        "SELECT run_id, r.stored + r.gone AS wrote, COALESCE(SUM(b.`rows`), 0) AS entered"
+        "SELECT run_id, r.`stored` + r.gone AS wrote, COALESCE(SUM(b.`rows`), 0) AS entered"
         " FROM batch_run AS r LEFT JOIN batch_record AS b USING (run_id)"
-        " WHERE r.status = 'completed' GROUP BY run_id, r.stored, r.gone HAVING wrote > entered"
+        " WHERE r.status = 'completed' GROUP BY run_id, r.`stored`, r.gone HAVING wrote > entered"
     ):
         yield f"{run_id} counts {wrote} rows as written, and has lines about {entered}"
 

@@ -12,6 +12,7 @@ from batch_core.codec import dump_json, parse_json
 from batch_core.errors import SchemaError
 from batch_core.outcomes import Tally
 from batch_core.ports import LastRun, Lease, Written
+from batch_core.upsert import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +140,7 @@ class MySqlRunLedger:
                 "stopped": ending.stopped,
                 **ending.tally.outcomes,
             }
-            changes = ", ".join(f"{name} = %s" for name in values)
+            changes = ", ".join(f"{identifier(name)} = %s" for name in values)
             session.execute(
                 f"UPDATE batch_run SET closed_at = UTC_TIMESTAMP(3), {changes} WHERE run_id = %s",  # noqa: S608
                 (*values.values(), run.id),
@@ -181,8 +182,9 @@ class MySqlRunLedger:
 
 def _sum(session: Session, run_id: str, condition: str, values: Sequence[int]) -> list[int]:
     row = session.row(
-        "SELECT COALESCE(SUM(`rows`), 0), COALESCE(SUM(stored), 0), COALESCE(SUM(rejected), 0),"  # noqa: S608
-        " COALESCE(SUM(gone), 0) FROM batch_record WHERE run_id = %s" + condition,
+        "SELECT COALESCE(SUM(`rows`), 0), COALESCE(SUM(`stored`), 0),"  # noqa: S608
+        " COALESCE(SUM(rejected), 0), COALESCE(SUM(gone), 0) FROM batch_record WHERE run_id = %s"
+        + condition,
         (run_id, *values),
     )
     assert row is not None

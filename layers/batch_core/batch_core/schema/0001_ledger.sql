@@ -21,7 +21,7 @@ CREATE TABLE batch_run (
   closed_at   DATETIME(3)     NULL,
   listed      INT UNSIGNED    NULL,
   chunks      TEXT            NULL,
-  stored      INT UNSIGNED    NULL,
+  `stored`    INT UNSIGNED    NULL,  -- quoted: MySQL reserves the word, MariaDB does not
   unchanged   INT UNSIGNED    NULL,
   rejected    INT UNSIGNED    NULL,
   retry_later INT UNSIGNED    NULL,
@@ -38,7 +38,7 @@ CREATE TABLE batch_record (
   grp      SMALLINT UNSIGNED NOT NULL,
   part     SMALLINT UNSIGNED NOT NULL,
   `rows`   SMALLINT UNSIGNED NOT NULL,
-  stored   SMALLINT UNSIGNED NOT NULL,
+  `stored` SMALLINT UNSIGNED NOT NULL,
   rejected SMALLINT UNSIGNED NOT NULL,
   gone     SMALLINT UNSIGNED NOT NULL,
   PRIMARY KEY (run_id, chunk, grp, part)
