@@ -5,13 +5,16 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults isolation mutations soak bench check docs lock build package sbom audit deploy verify rehearse up down clean
+.PHONY: help setup client demo test faults isolation mutations soak bench check docs lock build package sbom audit deploy verify rehearse up down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: ## install what is missing: MariaDB, the Python environments, the project
 	@$(PYTHON3) scripts/setup.py
+
+client: ## install only what verify and doctor need; WHEELS= takes it from a folder, without a network
+	@$(PYTHON3) scripts/setup.py --client $(if $(WHEELS),--wheels "$(WHEELS)")
 
 demo: setup ## run the whole batch once on a local cloud, for 1,000 users
 	@$(BIN)/batchctl demo
@@ -56,7 +59,7 @@ deploy: setup ## render, build and deploy one tenant by hand; TENANT=, YES=1 doe
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
 	@$(BIN)/sam deploy --config-env "$(TENANT)" $(if $(YES),--no-confirm-changeset)
 
-verify: setup ## is a deployment good? migrates it, runs it once, watches its alarms; STACK=, ROLE=
+verify: client ## is a deployment good? migrates it, runs it once, watches its alarms; STACK=, ROLE=
 	@$(BIN)/batchctl verify --stack "$(STACK)" $(if $(ROLE),--role "$(ROLE)") \
 	  $(if $(ALARM_SECONDS),--alarm-seconds "$(ALARM_SECONDS)") --json
 

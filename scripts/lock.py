@@ -1,7 +1,8 @@
 """Write the hashed lock files from the *.in files beside them.
 
 Versions that are locked already are kept while they fit; `--upgrade` takes the newest. The layers
-are locked with the development lock as their constraint, so that the tests run what is deployed.
+and the client are locked with the development lock as their constraint, so that the tests run what
+is deployed, and what looks after it.
 """
 # ruff: noqa: T201
 
@@ -18,11 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 UV = ROOT / ".venv" / "bin" / "uv"
 
 DEVELOPMENT = "requirements/dev.in"
+CLIENT = "requirements/client.in"
 MINISTACK = "requirements/ministack.in"
 SUPPLY_CHAIN = "requirements/supply_chain.in"
 GATES = "requirements/gates.in"
 LAYERS = ("layers/batch_core/requirements.in", "layers/batch_core/requirements_libcurl.in")
-LOCKED = (DEVELOPMENT, MINISTACK, SUPPLY_CHAIN, GATES, *LAYERS)
+LOCKED = (DEVELOPMENT, CLIENT, MINISTACK, SUPPLY_CHAIN, GATES, *LAYERS)
 IN_THE_LAMBDA_RUNTIME = (
     "boto3",
     "botocore",
@@ -44,6 +46,7 @@ def main() -> None:
         sys.exit("\n".join(problem for source in LOCKED for problem in problems(source)) or 0)
     upgrade = ["--upgrade"] if given.upgrade else []
     compile_lock(DEVELOPMENT, *upgrade)
+    compile_lock(CLIENT, "--constraint", "requirements/dev.txt")
     compile_lock(MINISTACK, *upgrade)
     compile_lock(SUPPLY_CHAIN, *upgrade)
     compile_lock(GATES, *upgrade)

@@ -1,15 +1,19 @@
 """Build once and upload it once: the same code for every tenant, who differ in parameters only.
 
 What is left in .aws-sam/package is all that a deployment needs: the template, which names what was
-uploaded, and a file of parameters and tags for each tenant.
+uploaded, a file of parameters and tags for each tenant, and below client/ the wheels of what
+verifies them, so that no deployment is judged by whether a mirror answers.
 """
 # ruff: noqa: T201
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 from pathlib import Path
+
+from setup import CLIENT_WHEELS, ensure_client_wheels
 
 from batchctl.tenants import pipeline
 from batchctl.tenants.project import Project
@@ -41,6 +45,10 @@ def main() -> None:
     for tenant in tenants:
         text = pipeline.configuration(tenant)
         (PACKAGE / f"{tenant.name}.json").write_text(text, encoding="utf-8")
+    ensure_client_wheels()
+    shutil.copytree(
+        CLIENT_WHEELS, PACKAGE / "client", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*")
+    )
     print(f"package: {len(tenants)} tenants in {PACKAGE.relative_to(ROOT)}")
 
 

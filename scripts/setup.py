@@ -3,6 +3,13 @@
 With --gates also what only `make check` needs: checkov, cfn-guard, and the layer's wheels. With
 --tests, which tries the gates as well, also Chromium, which shows it the page of a run.
 
+With --client only what looks after tenants on AWS needs: no MariaDB, no local cloud, no tests. With
+--client --wheels DIR it is taken from a folder and no network is asked: `make package` fills the
+folder, and the pipeline hands it on to the builds that verify.
+
+What comes from a mirror is asked for again, with longer and longer pauses. When it does not come at
+all the status is 75, EX_TEMPFAIL: nothing was tried yet, and nothing is wrong with the checkout.
+
 The first program that ever runs in a checkout, so it needs nothing but the standard library of a
 Python 3.8. Every step is skipped while what it made is still right; a step that was interrupted is
 done again.
@@ -12,6 +19,7 @@ done again.
 from __future__ import annotations
 
 import configparser
+import functools
 import hashlib
 import os
 import re
@@ -31,12 +39,14 @@ TOOLS = LOCAL / "tools"
 UV = TOOLS / "bin" / "uv"
 
 DEV_LOCK = ROOT / "requirements" / "dev.txt"
+CLIENT_LOCK = ROOT / "requirements" / "client.txt"
 MINISTACK_LOCK = ROOT / "requirements" / "ministack.txt"
 GATES_LOCK = ROOT / "requirements" / "gates.txt"
 JSONATA = ROOT / "tests" / "jsonata"
 GATES = ROOT / "gates"
 LAYER = ROOT / "layers" / "batch_core"
 WHEELS = LOCAL / "wheels"
+CLIENT_WHEELS = LOCAL / "client-wheels"
 
 WANTED = "3.13"  # the runtime of template.yaml: functions run under this interpreter locally
 # The last is what mariadb-install-db is made with.
@@ -48,22 +58,27 @@ MARIADB_PACKAGES = (("mariadb-server-core", "mariadb-client-core"), ("mariadb-se
 BROWSER_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_PACKAGES = (("chromium",), ("chromium-browser",))
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+# A mirror that is restarted or throttles is back within a minute or two.
+PAUSES_S = (5, 15, 45)
+NOT_FETCHED = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class SetupError(Exception):
     """What is missing, and what to type."""
 
 
+class FetchError(SetupError):
+    """A mirror did not give what it was asked for, however often."""
+
+
 def main(arguments: list) -> int:
     """Run every step that is due."""
     started = time.monotonic()
-    steps = [ensure_mariadb, ensure_environments, ensure_jsonata]
-    if "--gates" in arguments or "--tests" in arguments:
-        steps.append(ensure_gates)
-    if "--tests" in arguments:
-        steps.append(ensure_browser)
     try:
-        done = [step() for step in steps]
+        done = [step() for step in steps_of(arguments)]
+    except FetchError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return NOT_FETCHED
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
@@ -76,6 +91,19 @@ def main(arguments: list) -> int:
     return 0
 
 
+def steps_of(arguments: list) -> list:
+    """Return the steps that the arguments ask for, in their order."""
+    if "--client" in arguments:
+        wheels = arguments[arguments.index("--wheels") + 1] if "--wheels" in arguments else None
+        return [functools.partial(ensure_client, wheels)]
+    steps = [ensure_mariadb, ensure_environments, ensure_jsonata]
+    if "--gates" in arguments or "--tests" in arguments:
+        steps.append(ensure_gates)
+    if "--tests" in arguments:
+        steps.append(ensure_browser)
+    return steps
+
+
 def say(text: str) -> None:
     """Print one line of progress."""
     print(f"setup: {text}", flush=True)
@@ -84,6 +112,26 @@ def say(text: str) -> None:
 def run(command: list, env: dict, cwd: Path = ROOT) -> None:
     """Run a program that prints for itself."""
     subprocess.run([str(part) for part in command], check=True, cwd=str(cwd), env=env)
+
+
+def fetch(command: list, env: dict, cwd: Path = ROOT, quietly: bool = False) -> None:
+    """Run a program that asks a mirror for something, again when it fails.
+
+    Raises FetchError when it fails every time.
+    """
+    words = [str(part) for part in command]
+    out = subprocess.DEVNULL if quietly else None
+    for pause in [*PAUSES_S, None]:
+        status = subprocess.run(words, check=False, cwd=str(cwd), env=env, stdout=out).returncode
+        if status == 0:
+            return
+        if pause is not None:
+            say(f"exit status {status} from {Path(words[0]).name}; again in {pause} seconds")
+            time.sleep(pause)
+    raise FetchError(
+        f"exit status {status}, {len(PAUSES_S) + 1} times, from: {' '.join(words)}\n"
+        "setup: nothing was done yet. Look whether the mirror answers, then type the same again."
+    )
 
 
 def quiet(command: list) -> bool:
@@ -137,12 +185,12 @@ def install_packages(what: str, choices: tuple) -> None:
         )
     say(f"{what}, by apt-get")
     env = dict(os.environ)
-    run([*privilege, "apt-get", "-qq", "update"], env)
+    fetch([*privilege, "apt-get", "-qq", "update"], env)
     install = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]
     install += ["install", "--yes", "--no-install-recommends", *first_available(choices)]
     command = [*privilege, "env", "DEBIAN_FRONTEND=noninteractive", *install]
     # What goes well is of no interest here; what does not is printed as an error.
-    subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
+    fetch(command, env, quietly=True)
 
 
 def administrator() -> list | None:
@@ -180,25 +228,48 @@ def ensure_environments() -> bool:
     """Make .venv with the project in it, and the local cloud's environment."""
     changed = ensure_environment(VENV, DEV_LOCK, "the development environment")
     ensured = ensure_environment(MINISTACK_VENV, MINISTACK_LOCK, "the local cloud's environment")
+    return ensure_project(anew=changed) or ensured
+
+
+def ensure_client(wheels: object) -> bool:
+    """Make .venv with the project in it and the little that looks after tenants needs.
+
+    An environment that was made whole stays whole, since it has that, too.
+    """
+    if (VENV / "bin" / "sam").exists():
+        return ensure_project(
+            anew=ensure_environment(VENV, DEV_LOCK, "the development environment")
+        )
+    changed = ensure_environment(VENV, CLIENT_LOCK, "the client's environment", wheels)
+    return ensure_project(anew=changed)
+
+
+def ensure_project(anew: bool) -> bool:
+    """Put the project itself into .venv, where it is not yet as it is now."""
     project = key(ROOT / "pyproject.toml", *packages())
-    if changed or stamp(VENV, "project") != project:
-        say("the project itself")
-        uv = ensure_uv()
-        # Its build needs only what the lock has brought.
-        options = ["--quiet", "--no-deps", "--no-build-isolation", "--python", VENV / "bin/python"]
-        run([*uv, "pip", "install", *options, "--editable", ROOT], uv_environment())
-        write_stamp(VENV, project, "project")
-        changed = True
-    return changed or ensured
+    if not anew and stamp(VENV, "project") == project:
+        return False
+    say("the project itself")
+    # Its build needs only what the lock has brought, uv among it.
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--python", VENV / "bin/python"]
+    uv = VENV / "bin" / "uv"
+    run([uv, "pip", "install", *options, "--editable", ROOT], uv_environment())
+    write_stamp(VENV, project, "project")
+    return True
 
 
-def ensure_environment(venv: Path, lock: Path, what: str) -> bool:
+def offline(wheels: object) -> list:
+    """Return what tells pip and uv to take everything from a folder, when there is one."""
+    return [] if wheels is None else ["--no-index", "--find-links", wheels]
+
+
+def ensure_environment(venv: Path, lock: Path, what: str, wheels: object = None) -> bool:
     """Make a virtual environment hold exactly what a lock says."""
     python = venv / "bin" / "python"
     usable = runs(python)
     if usable and stamp(venv) == key(lock):
         return False
-    uv = ensure_uv()
+    uv = ensure_uv(wheels)
     remove_stamps(venv)
     env = uv_environment()
     if not usable:
@@ -206,7 +277,8 @@ def ensure_environment(venv: Path, lock: Path, what: str) -> bool:
         say(f"Python {WANTED} for {what}: {base}, {origin}")
         run([*uv, "venv", "--quiet", "--clear", "--python", base, venv], env)
     say(f"{what}, as {lock.relative_to(ROOT)} says")
-    run([*uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock], env)
+    options = ["--quiet", "--require-hashes", "--python", python, *offline(wheels)]
+    fetch([*uv, "pip", "sync", *options, lock], env)
     write_stamp(venv, key(lock))
     return True
 
@@ -251,8 +323,8 @@ def install_python() -> Path:
     env = uv_environment()
     env["UV_PYTHON_INSTALL_DIR"] = str(LOCAL / "python")
     try:
-        run([*ensure_uv(), "python", "install", "--no-bin", WANTED], env)
-    except subprocess.CalledProcessError:
+        fetch([*ensure_uv(), "python", "install", "--no-bin", WANTED], env)
+    except FetchError:
         raise SetupError(
             f"Python {WANTED} is neither on PATH nor among pyenv's versions, and uv could not "
             f"download it. Install it (pyenv install {WANTED}, or the system's package "
@@ -264,7 +336,7 @@ def install_python() -> Path:
 # --- uv ------------------------------------------------------------------------------------------
 
 
-def ensure_uv() -> list:
+def ensure_uv(wheels: object = None) -> list:
     """Return the command of the locked uv, installed under .local/tools with any pip there is."""
     locked = re.search(r"^uv==.*\n(?: +.*\n)*", DEV_LOCK.read_text(), re.MULTILINE)
     if locked is None:
@@ -280,7 +352,8 @@ def ensure_uv() -> list:
             pip = find_pip()
         say("uv, which installs the rest")
         options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-        run([*pip, "install", *options, "--target", TOOLS, "--requirement", only_uv], pip_env())
+        options += [*offline(wheels), "--target", TOOLS]
+        fetch([*pip, "install", *options, "--requirement", only_uv], pip_env())
         write_stamp(TOOLS, key(locked.group()))
     return [UV]
 
@@ -369,7 +442,7 @@ def ensure_npm(folder: Path, what: str) -> bool:
     options = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     # What a package is made to be used with (CDK, say) is not what it is used with here.
     options += ["--ignore-scripts", "--legacy-peer-deps"]
-    run([VENV / "bin" / "npm", "ci", *options], env, cwd=folder)
+    fetch([VENV / "bin" / "npm", "ci", *options], env, cwd=folder)
     write_stamp(modules, wanted)
     return True
 
@@ -389,17 +462,31 @@ def ensure_wheels() -> bool:
     build_layer = LAYER / "build_layer.py"
     layer = runpy.run_path(str(build_layer))
     locks = layer["LOCKS"].values()
-    wanted = key(*locks, build_layer)
-    if stamp(WHEELS) == wanted:
+    choices = [
+        layer["wheels_of"](lock, architecture)
+        for architecture in layer["ARCHITECTURES"]
+        for lock in locks
+    ]
+    return download(WHEELS, key(*locks, build_layer), "the layers' wheels", choices)
+
+
+def ensure_client_wheels() -> bool:
+    """Keep the wheels of the client's lock, for machines like this one."""
+    choice = ["--require-hashes", "--only-binary=:all:", "--requirement", CLIENT_LOCK]
+    return download(CLIENT_WHEELS, key(CLIENT_LOCK), "the client's wheels", [choice])
+
+
+def download(folder: Path, wanted: str, what: str, choices: list) -> bool:
+    """Keep in a folder the wheels that each choice of pip's options names."""
+    if stamp(folder) == wanted:
         return False
-    say("the layers' wheels")
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    WHEELS.mkdir(parents=True)
-    pip = [VENV / "bin" / "python", "-m", "pip", "download", "--quiet", "--quiet", "--dest", WHEELS]
-    for architecture in layer["ARCHITECTURES"]:
-        for lock in locks:
-            run([*pip, *layer["wheels_of"](lock, architecture)], pip_env())
-    write_stamp(WHEELS, wanted)
+    say(what)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    pip = [VENV / "bin" / "python", "-m", "pip", "download", "--quiet", "--quiet", "--dest", folder]
+    for choice in choices:
+        fetch([*pip, *choice], pip_env())
+    write_stamp(folder, wanted)
     return True
 
 

@@ -21,6 +21,7 @@ PACKAGE = ROOT / ".aws-sam" / "package"
 LOCKS = {
     "layer": "layers/batch_core/requirements.txt",
     "libcurl": "layers/batch_core/requirements_libcurl.txt",
+    "client": "requirements/client.txt",
     "development": "requirements/dev.txt",
     "ministack": "requirements/ministack.txt",
 }

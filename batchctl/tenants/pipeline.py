@@ -121,9 +121,11 @@ def _verify(tenant: Tenant) -> list[str]:
         f"- Name: {tenant.name}-verify",
         "  RunOrder: 3",
         f"  {_CODEBUILD}",
-        "  InputArtifacts: [{Name: Source}]",
+        # The package has what the verification itself consists of.
+        "  InputArtifacts: [{Name: Source}, {Name: Package}]",
         "  Configuration:",
         "    ProjectName: !Ref VerifyProject",
+        "    PrimarySource: Source",
         f"    EnvironmentVariables: !Sub '{variables}'",
     ]
 

@@ -314,6 +314,7 @@ class Place:
         }
         role = name.replace("Project", "Role")
         env = {**self._environment(role), **given, **pipeline.variables(action)}
+        env["CODEBUILD_SRC_DIR_Package"] = str(self.package(push))
         deploys = action.kind.startswith("Build") and not self._full
         played = [each for each in spec.commands if not deploys or each.startswith(NEEDED)]
         told = ""

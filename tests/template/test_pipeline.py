@@ -84,6 +84,9 @@ def test_tenants_of_a_wave_go_side_by_side_through_change_set_deployment_and_run
             "STACK": tenant.stack,
             "ROLE": role,
         }
+        # With the wheels that were packaged, so that no mirror has a say in it.
+        assert [each["Name"] for each in verify["InputArtifacts"]] == ["Source", "Package"]
+        assert verify["Configuration"]["PrimarySource"] == "Source"
 
 
 # --- what it runs ---------------------------------------------------------------------------------
@@ -104,6 +107,12 @@ def test_every_command_is_a_target_of_make() -> None:
 
     assert {word[0] for word in words} == {"make"}
     assert {word[1] for word in words} <= targets
+
+
+def test_a_tenant_is_verified_with_what_was_packaged() -> None:
+    (verify,) = (command for command in commands() if command.startswith("make verify "))
+
+    assert 'WHEELS="$CODEBUILD_SRC_DIR_Package/client"' in verify
 
 
 def test_it_is_packaged_once_after_everything_was_tested() -> None:

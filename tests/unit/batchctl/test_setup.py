@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,6 +157,7 @@ def test_uv_learns_the_index_and_the_authorities_that_pip_was_told(
     "lock",
     [
         "requirements/dev.txt",
+        "requirements/client.txt",
         "requirements/ministack.txt",
         "layers/batch_core/requirements.txt",
         "layers/batch_core/requirements_libcurl.txt",
@@ -170,14 +173,14 @@ def test_the_locks_name_no_place_and_hash_everything(lock: str) -> None:
     assert all(entry.endswith(" \\") for entry in entries)
 
 
-def test_the_layer_runs_the_versions_that_the_tests_run() -> None:
-    def versions(lock: str) -> dict[str, str]:
-        return dict(re.findall(r"(?m)^(\S+)==(\S+)", (CHECKOUT / lock).read_text()))
+def versions(lock: str) -> dict[str, str]:
+    return dict(re.findall(r"(?m)^(\S+)==(\S+)", (CHECKOUT / lock).read_text()))
 
-    tested = versions("requirements/dev.txt")
+
+def test_the_layer_runs_the_versions_that_the_tests_run() -> None:
     deployed = versions("layers/batch_core/requirements.txt")
     deployed |= versions("layers/batch_core/requirements_libcurl.txt")
-    assert deployed.items() <= tested.items()
+    assert deployed.items() <= versions("requirements/dev.txt").items()
     assert not {"boto3", "botocore"} & deployed.keys()
 
 
@@ -196,6 +199,115 @@ def test_a_browser_is_installed_for_the_tests_alone_and_only_if_there_is_none(
     program(tmp_path / "google-chrome", "#!/bin/sh\n")
     assert setup.main(["--tests"]) == 0
     assert installed == ["Chromium"]
+
+
+# --- what looks after tenants on AWS --------------------------------------------------------------
+
+
+def test_the_client_is_a_small_part_of_what_the_tests_run_with() -> None:
+    client, whole = versions("requirements/client.txt"), versions("requirements/dev.txt")
+    assert client.items() <= whole.items()
+    assert len(client) < len(whole) / 2
+    assert not {"aws-sam-cli", "matplotlib", "moto", "mypy", "pytest", "pycurl"} & client.keys()
+
+
+def test_the_client_needs_no_step_but_its_own(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in ("mariadb", "environments", "jsonata", "gates", "browser"):
+        monkeypatch.setattr(setup, f"ensure_{step}", lambda: pytest.fail("not the client's"))
+    given: list[object] = []
+    monkeypatch.setattr(setup, "ensure_client", given.append)
+    assert setup.main(["--client"]) == 0
+    assert setup.main(["--client", "--wheels", "/package/client"]) == 0
+    assert given == [None, "/package/client"]
+
+
+ONLY_THE_CLIENT = """
+import importlib.metadata, re, sys
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+locked = {plain(line.split("==")[0]) for line in open(sys.argv[1]) if re.match(r"[\\w.-]+==", line)}
+there = importlib.metadata.packages_distributions()
+class Refuse:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        owners = {plain(each) for each in there.get(name.partition(".")[0], [])}
+        if owners and not owners & (locked | {"express-batch"}):
+            raise ModuleNotFoundError(f"the client has no {name}", name=name)
+sys.meta_path.insert(0, Refuse)
+import batchctl.__main__, batchctl.report.page
+batchctl.__main__.build_app()(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("command", ["verify", "run", "logs", "trace", "replay", "tenants"])
+def test_a_command_that_looks_after_tenants_needs_no_package_but_the_clients(
+    command: str,
+) -> None:
+    lock = CHECKOUT / "requirements" / "client.txt"
+    said = subprocess.run(
+        [sys.executable, "-c", ONLY_THE_CLIENT, lock, command, "--help"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "Usage" in said.stdout
+
+
+@pytest.mark.parametrize(("failures", "status"), [(0, 0), (3, 0), (4, 75)])
+def test_a_mirror_that_fails_is_asked_again_and_then_told_from_every_other_failure(
+    setup: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failures: int,
+    status: int,
+) -> None:
+    asked = tmp_path / "asked"
+    mirror = program(
+        tmp_path / "mirror",
+        f"#!/bin/sh\necho . >> {asked}\n[ $(wc -l < {asked}) -gt {failures} ]\n",
+    )
+    pauses: list[float] = []
+    monkeypatch.setattr(setup.time, "sleep", pauses.append)
+    monkeypatch.setattr(
+        setup, "ensure_client", lambda _: setup.fetch([mirror, "numpy"], dict(os.environ))
+    )
+    assert setup.main(["--client"]) == status
+    assert pauses == [5, 15, 45][:failures]
+    assert ("nothing was done yet" in capsys.readouterr().err) is (status == 75)
+
+
+def test_wheels_of_a_folder_are_taken_without_asking_any_network(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    for name in ("run", "fetch"):
+        monkeypatch.setattr(
+            setup, name, lambda words, *_, **__: ran.append(" ".join(map(str, words)))
+        )
+    for name in ("VENV", "TOOLS"):
+        monkeypatch.setattr(setup, name, tmp_path / name)
+        (tmp_path / name).mkdir()
+    setup.ensure_client("/package/client")
+    fetching = [words for words in ran if " install " in words or " sync " in words]
+    assert len(fetching) == 3
+    for words in fetching:
+        assert "--no-index --find-links /package/client" in words or "--no-deps" in words
+    assert "--require-hashes" in fetching[1]
+
+
+def test_an_environment_that_was_made_whole_stays_whole(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "VENV", tmp_path)
+    made: list[Path] = []
+    monkeypatch.setattr(setup, "ensure_environment", lambda _, lock, *__: made.append(lock))
+    monkeypatch.setattr(setup, "ensure_project", lambda anew: True)
+    setup.ensure_client(None)
+    program(tmp_path / "bin" / "sam", "#!/bin/sh\n")
+    setup.ensure_client(None)
+    assert made == [setup.CLIENT_LOCK, setup.DEV_LOCK]
 
 
 def test_a_demo_does_not_wait_for_the_gates(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:

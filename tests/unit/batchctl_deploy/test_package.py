@@ -1,4 +1,4 @@
-"""What `make package` tells sam, which is played here by a program that writes it down."""
+"""What `make package` tells sam and pip, which are played here by programs that write it down."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ import json, sys
 with open("sam.jsonl", "a") as told:
     told.write(json.dumps(sys.argv[1:]) + "\\n")
 """
+PIP = """#!{python}
+import pathlib, sys
+assert sys.argv[1:4] == ["-m", "pip", "download"], sys.argv
+assert "--require-hashes" in sys.argv and sys.argv[-1].endswith("requirements/client.txt"), sys.argv
+pathlib.Path(sys.argv[sys.argv.index("--dest") + 1], "rich-1-py3-none-any.whl").touch()
+"""
 
 
 def packaged(checkout: Path, *words: str) -> list[list[str]]:
     """Package a copy of the checkout; return what sam was told, call by call."""
-    for name in ("template.yaml", "samconfig.toml", "scripts/package.py"):
+    sources = ("template.yaml", "samconfig.toml", "scripts/package.py", "scripts/setup.py")
+    for name in (*sources, "requirements/client.txt"):
         (checkout / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
     shutil.copytree(ROOT / "tenants", checkout / "tenants")
     sam = checkout / "bin" / "sam"
-    sam.parent.mkdir()
-    sam.write_text(SAM.format(python=sys.executable))
-    sam.chmod(0o755)
+    for program, text in ((sam, SAM), (checkout / ".venv" / "bin" / "python", PIP)):
+        program.parent.mkdir(parents=True)
+        program.write_text(text.format(python=sys.executable))
+        program.chmod(0o755)
     path = f"{sam.parent}{os.pathsep}{os.environ['PATH']}"
     command = [
         sys.executable,
@@ -60,3 +68,10 @@ def test_every_tenant_has_a_file_of_its_parameters_in_the_package(tmp_path: Path
     assert {file.stem for file in package.glob("*.json")} == {
         tenant.name for tenant in project.tenants(project.read())
     }
+
+
+def test_what_verifies_a_tenant_is_in_the_package(tmp_path: Path) -> None:
+    packaged(tmp_path)
+
+    client = tmp_path / ".aws-sam" / "package" / "client"
+    assert [file.name for file in client.iterdir()] == ["rich-1-py3-none-any.whl"]
