@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from moto import mock_aws
 
 from batch_core.adapters import secrets
-from batch_core.adapters.mysql import AMAZON_ROOTS, connect
+from batch_core.adapters.mysql import AMAZON_ROOTS, RDS_ROOTS, connect
 from batch_core.errors import ConfigurationError
 from batch_core.settings.migrate import MigrateSettings
 
@@ -31,11 +34,13 @@ def secret(**content: Any) -> str:
     return made["ARN"]
 
 
-def configured(secret_arn: str = "", ca_file: str = "") -> MigrateSettings:
+def configured(
+    secret_arn: str = "", ca_file: str = "", endpoint: str = "proxy.example"
+) -> MigrateSettings:
     return MigrateSettings(
         tenant_id="demo",
         aws_region="eu-west-1",
-        database_endpoint="proxy.example",
+        database_endpoint=endpoint,
         database_port=3306,
         database_name="batch",
         database_user="batch_user",
@@ -98,9 +103,42 @@ def test_without_a_secret_the_password_is_a_token_for_the_endpoint(
     assert "AKIATESTING%2F" in password
 
 
-def test_amazons_roots_are_trusted_unless_another_file_is_named() -> None:
-    assert connect(configured())._ca_file == AMAZON_ROOTS
+@pytest.mark.parametrize(
+    ("endpoint", "file"),
+    [
+        ("batch.proxy-c0ffee.eu-west-1.rds.amazonaws.com", "amazon_roots.pem"),
+        ("batch.endpoint.proxy-c0ffee.eu-west-1.rds.amazonaws.com", "amazon_roots.pem"),
+        ("batch.cluster-c0ffee.eu-west-1.rds.amazonaws.com", "rds_roots/eu-west-1.pem"),
+        ("batch.c0ffee.ap-northeast-1.rds.amazonaws.com", "rds_roots/ap-northeast-1.pem"),
+        ("database.example", "amazon_roots.pem"),
+    ],
+)
+def test_who_is_trusted_follows_from_the_endpoint(endpoint: str, file: str) -> None:
+    assert connect(configured(endpoint=endpoint))._ca_file == AMAZON_ROOTS.parent / file
+
+
+def test_a_file_that_is_named_is_trusted_instead() -> None:
     assert str(connect(configured(ca_file="/etc/ca.pem"))._ca_file) == "/etc/ca.pem"
+
+
+def test_a_region_whose_authorities_are_not_here_is_named() -> None:
+    endpoint = "batch.cluster-c0ffee.il-central-1.rds.amazonaws.com"
+
+    with pytest.raises(ConfigurationError, match=r"RDS in il-central-1 .* DatabaseCaFile"):
+        connect(configured(endpoint=endpoint))
+
+
+@pytest.mark.parametrize("roots", sorted(RDS_ROOTS.iterdir()), ids=lambda path: path.stem)
+def test_the_roots_of_rds_are_three_of_their_region_and_sign_themselves(roots: Path) -> None:
+    certificates = x509.load_pem_x509_certificates(roots.read_bytes())
+
+    names = [each.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0] for each in certificates]
+    assert [name.value for name in names] == [
+        f"Amazon RDS {roots.stem} Root CA {kind} G1" for kind in ("ECC384", "RSA2048", "RSA4096")
+    ]
+    for each in certificates:
+        each.verify_directly_issued_by(each)
+        assert each.not_valid_after_utc.year > 2060
 
 
 def test_amazons_roots_can_be_read() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 
 from batch_core import meter
 from batch_core.adapters import mysql_connection
-from batch_core.adapters.mysql_connection import Database, Session
+from batch_core.adapters.mysql_connection import Database, Session, _look_at_session
+from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.errors import (
     AccessError,
     ConfigurationError,
@@ -25,6 +28,7 @@ from batchctl.local.tls import ensure_server_tls
 from tests.support.clock import Clock
 from tests.support.mariadb import MariaDbServer, Schema
 from tests.support.tcp_proxy import MySqlProxy
+from tests.template.translation import written
 
 
 @pytest.fixture
@@ -281,19 +285,26 @@ def test_a_password_that_stays_wrong_is_an_access_error(schema: Schema) -> None:
     assert asked == [False, True]
 
 
-def test_a_server_of_another_authority_is_never_talked_to(schema: Schema, tmp_path: Path) -> None:
-    stranger = ensure_server_tls(tmp_path)
-    database = schema.reach(ca_file=Path(stranger.ca), patience_seconds=0)
+def never() -> Callable[[float], None]:
+    def sleep(_: float) -> None:
+        pytest.fail("waited, as for an outage")
 
-    with pytest.raises(UnreachableDatabaseError, match="certificate verify failed"):
+    return sleep
+
+
+def test_a_server_of_another_authority_is_refused_at_once(schema: Schema, tmp_path: Path) -> None:
+    stranger = ensure_server_tls(tmp_path)
+    database = schema.reach(ca_file=Path(stranger.ca), sleep=never())
+
+    with pytest.raises(ConfigurationError, match=r"does not verify with .*DatabaseCaFile"):
         database.ask(lambda s: s.row("SELECT 1"))
 
 
-def test_a_certificate_for_another_host_is_refused(schema: Schema) -> None:
-    # The loopback network has more addresses than the one the certificate names.
-    database = schema.reach(host="127.0.0.2", patience_seconds=0)
+def test_a_certificate_for_another_host_is_refused_at_once(schema: Schema) -> None:
+    # The same address as 127.0.0.1, written so that the certificate does not name it.
+    database = schema.reach(host="127.1", sleep=never())
 
-    with pytest.raises(UnreachableDatabaseError, match="127"):
+    with pytest.raises(ConfigurationError, match=r"certificate of 127\.1 does not verify"):
         database.ask(lambda s: s.row("SELECT 1"))
 
 
@@ -339,3 +350,95 @@ def test_the_connection_is_encrypted_and_its_session_is_as_the_server_made_it(
     assert status[1].startswith("TLSv1.")
     assert isinstance(table._tls, ssl.SSLContext)
     assert table._tls.verify_mode is ssl.CERT_REQUIRED
+
+
+# The parameter groups that RDS and Aurora ship with name no strict mode.
+RDS_MODES = ("", "NO_ENGINE_SUBSTITUTION", "ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION")
+
+
+@pytest.fixture
+def set_global(mariadb: MariaDbServer) -> Iterator[Callable[[str, str], None]]:
+    """Set variables of the server, for sessions to come; they are set back."""
+    usual: dict[str, str] = {}
+
+    def apply(name: str, value: str) -> None:
+        with mariadb.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT @@GLOBAL.{name}")
+            ((before,),) = cursor.fetchall()
+            usual.setdefault(name, before)
+            cursor.execute(f"SET GLOBAL {name} = %s", (value,))
+
+    yield apply
+    for name, value in usual.items():
+        apply(name, value)
+
+
+@pytest.mark.parametrize("mode", RDS_MODES)
+def test_a_server_that_is_not_strict_is_refused_with_where_to_set_it(
+    schema: Schema, set_global: Callable[[str, str], None], mode: str
+) -> None:
+    set_global("sql_mode", mode)
+    database = schema.reach(sleep=never())
+
+    with pytest.raises(ConfigurationError) as refusal:
+        database.ask(lambda s: s.row("SELECT 1"))
+    text = str(refusal.value)
+    assert f"sql_mode '{mode}'" in text
+    assert "add STRICT_TRANS_TABLES to sql_mode in the parameter group" in text
+    assert "initialisation query of the proxy" in text
+
+
+def test_a_migration_of_a_server_that_is_not_strict_is_refused_and_changes_nothing(
+    schema: Schema, set_global: Callable[[str, str], None]
+) -> None:
+    set_global("sql_mode", "NO_ENGINE_SUBSTITUTION")
+
+    with pytest.raises(ConfigurationError, match="add STRICT_TRANS_TABLES to sql_mode"):
+        MySqlSchemaStore(schema.reach()).migrate([])
+    with schema.connect() as connection, connection.cursor() as cursor:
+        assert cursor.execute("SHOW TABLES") == 0
+
+
+@pytest.mark.parametrize("mode", ["STRICT_ALL_TABLES", "ANSI_QUOTES,STRICT_TRANS_TABLES"])
+def test_either_strict_mode_will_do(
+    schema: Schema, set_global: Callable[[str, str], None], mode: str
+) -> None:
+    set_global("sql_mode", mode)
+
+    database = schema.reach()
+    assert database.ask(lambda s: s.row("SELECT 'x'")) == ("x",)
+    database.discard()
+
+
+def test_the_proxys_initialisation_query_makes_a_session_of_rds_fit_to_be_used(
+    schema: Schema, set_global: Callable[[str, str], None]
+) -> None:
+    set_global("sql_mode", "NO_ENGINE_SUBSTITUTION")
+    pool = written()["Resources"]["DatabaseProxyTargets"]["Properties"]
+    query = pool["ConnectionPoolConfigurationInfo"]["InitQuery"]
+
+    with schema.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        _look_at_session(connection)
+        cursor.execute("SELECT @@time_zone, @@innodb_lock_wait_timeout")
+        assert cursor.fetchall() == (("+00:00", 5),)
+
+
+def test_a_moment_is_written_and_read_in_utc_whatever_the_servers_zone(
+    schema: Schema, set_global: Callable[[str, str], None]
+) -> None:
+    set_global("time_zone", "+09:00")
+    database = schema.reach()
+    database.ask(lambda s: s.execute("CREATE TABLE m (at TIMESTAMP NULL)"))
+    database.ask(lambda s: s.execute("INSERT INTO m VALUES ('2026-01-31 10:00:00')"))
+
+    seconds = database.ask(lambda s: s.row("SELECT UNIX_TIMESTAMP(at) FROM m"))
+    assert seconds == (datetime(2026, 1, 31, 10, tzinfo=UTC).timestamp(),)
+    database.discard()
+
+
+def test_a_session_in_utc_is_left_as_it_is(database: Database) -> None:
+    count = database.ask(lambda s: s.row("SHOW SESSION STATUS LIKE 'Com_set_option'"))
+
+    # PyMySQL's own, SET NAMES.
+    assert count == ("Com_set_option", "1")

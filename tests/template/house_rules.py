@@ -304,6 +304,8 @@ def proxy_is_optional_and_impatient(template: Json) -> Problems:
         yield "functions would end before the proxy gives up"
     if "innodb_lock_wait_timeout" not in pool.get("InitQuery", ""):
         yield "a lock is waited for longer than a function lives"
+    if "STRICT_TRANS_TABLES" not in pool.get("InitQuery", ""):
+        yield "values that do not fit are changed and stored"
 
 
 def wide_functions_can_be_bounded(template: Json) -> Problems:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from batch_core.adapters.mysql_connection import STRICT_MODES
 from batchctl.tenants.parameters import read_parameters
 from tests.template.translation import ROOT, TEMPLATE, Json, of_type, short
 
@@ -98,3 +99,10 @@ def test_a_tenant_on_the_foundation_is_a_combination_that_the_template_takes() -
     given |= {"CreateDatabaseProxy": "true", "DatabaseProxySecretArn": "given"}
 
     assert read_parameters(TEMPLATE).broken_rules(given) == []
+
+
+def test_the_database_refuses_values_that_do_not_fit_and_counts_in_utc() -> None:
+    group = foundation()["Resources"]["DatabaseParameters"]["Properties"]["Parameters"]
+
+    assert STRICT_MODES & set(group["sql_mode"].split(","))
+    assert group["time_zone"] == "UTC"

@@ -317,6 +317,11 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
         "a lock",
     ),
     (
+        rules.proxy_is_optional_and_impatient,
+        take("DatabaseProxyTargets", "ConnectionPoolConfigurationInfo", "InitQuery"),
+        "do not fit",
+    ),
+    (
         rules.wide_functions_can_be_bounded,
         take("CallApiFunction", "ReservedConcurrentExecutions"),
         "CallApiFunction could take",

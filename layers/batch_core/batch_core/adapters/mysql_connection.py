@@ -41,6 +41,17 @@ PATIENCE_SECONDS: Final = 5.0
 LOCK_ATTEMPTS: Final = 4
 _BACKOFF_SECONDS: Final = 0.2
 
+# Either of them makes the server refuse a value that does not fit. Without one it cuts the value,
+# makes it zero or empties it, stores that, and reports nothing but a warning.
+# https://dev.mysql.com/doc/refman/8.4/en/sql-mode.html#sql-mode-strict
+STRICT_MODES: Final = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
+_WHERE: Final = (
+    "the parameter group of the cluster or instance, or in the initialisation query of the proxy "
+    "in front of it"
+)
+_SESSION: Final = "SELECT @@sql_mode, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())"
+_UTC: Final = "SET time_zone = '+00:00'"
+
 # Transient, yet the connection is sound; after any other transient error it is not, or it leads to
 # a server that a failover has made read-only.
 LOCKED: Final = {LOCK_WAIT_TIMEOUT, DEADLOCK}
@@ -108,8 +119,10 @@ def _set_read_seconds(connection: Connection, seconds: float) -> None:
 class Database:
     """The tenant's database; lives as long as the execution environment.
 
-    Every connection is opened with the same arguments and changes no setting of its session, so
-    that RDS Proxy may share database connections among all of them.
+    Every connection is opened with the same arguments. It looks at its session once: a session that
+    is not strict is refused, one in another time zone than UTC is moved to UTC, so that TIMESTAMP
+    columns are read and written in UTC as everything else is. The time zone is among the variables
+    that RDS Proxy tracks, so that setting it pins nothing; no other setting is changed.
     https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-proxy-pinning.html
 
     Parameters
@@ -289,20 +302,26 @@ class Database:
                     write_timeout=CONNECT_SECONDS,
                     ssl=tls,
                 )
+            try:
+                _look_at_session(connection)
+            except BaseException:
+                with suppress(Exception):
+                    connection.close()
+                raise
+        except ConfigurationError:
+            raise
         except Exception as error:
+            if mistrust := _mistrust(error):
+                raise ConfigurationError(
+                    f"the certificate of {self._host} does not verify with {self._ca_file}: "
+                    f"{mistrust}. Name the file of the authorities that signed it in the parameter "
+                    "DatabaseCaFile; docs/deploy.md says where to put it"
+                ) from error
             known = classify(error)
             if isinstance(known, TransientDatabaseError):
                 known = UnreachableDatabaseError(*known.args)
             raise known from error
         _set_read_seconds(connection, self._read_seconds)
-        status: int = connection.server_status  # type: ignore[attr-defined]  # absent from the stubs
-        if status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES:
-            with suppress(Exception):
-                connection.close()
-            raise ConfigurationError(
-                "the database runs with sql_mode NO_BACKSLASH_ESCAPES, which changes how text is "
-                "quoted; remove it from the parameter group"
-            )
         return connection
 
     @cached_property
@@ -317,3 +336,36 @@ class Database:
                 f"read: {error}"
             ) from error
         return context
+
+
+def _look_at_session(connection: Connection) -> None:
+    """Refuse a session in which what is stored is not what was sent; move it to UTC if need be.
+
+    Raises
+    ------
+    ConfigurationError
+        When the session is not strict, or reads a backslash as a letter.
+    """
+    status: int = connection.server_status  # type: ignore[attr-defined]  # absent from the stubs
+    if status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES:
+        raise ConfigurationError(
+            "the database runs with sql_mode NO_BACKSLASH_ESCAPES, which changes how text is "
+            f"quoted; remove it from {_WHERE}"
+        )
+    with connection.cursor() as cursor:
+        cursor.execute(_SESSION)
+        ((mode, seconds_off),) = cursor.fetchall()
+        if not STRICT_MODES & set(mode.split(",")):
+            raise ConfigurationError(
+                f"the database is not strict: with its sql_mode '{mode}' it changes values that do "
+                "not fit and stores them all the same; add STRICT_TRANS_TABLES to sql_mode in "
+                f"{_WHERE}"
+            )
+        if seconds_off:
+            cursor.execute(_UTC)
+
+
+def _mistrust(error: Exception) -> str:
+    """Why a certificate was not accepted, if that is what an error is about."""
+    cause: object = getattr(error, "original_exception", error)
+    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else ""
