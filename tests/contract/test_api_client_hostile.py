@@ -24,6 +24,7 @@ from batch_core.retry import RETRIES_PER_CALL, RETRIES_TO_START, Setback
 from tests.support.api_client import ask, client, later, rejected
 from tests.support.fakes_api import FakeBreaker
 from tests.support.names import resolve_nothing
+from tests.support.scripted_server import Answer as Scripted
 from tests.support.scripted_server import Exchange, ScriptedServer, answer, raw
 
 
@@ -343,7 +344,39 @@ def test_a_kept_connection_that_breaks_gets_no_effect_twice(
     requests = [Request("/first"), Request("/", method="POST", json={})]
     answers = ask(server, *requests, concurrency=1)
     assert answers == [Response(200, b""), later("disconnected")]
-    assert [(r.target, r.connection) for r in server.received] == [("/first", 1), ("/", 1)]
+    assert [(r.target, r.connection) for r in server.received] == [("/first", 1), ("/", 2)]
+
+
+async def answer_and_hang_up(exchange: Exchange) -> None:
+    await answer(200, b"x")(exchange)
+    exchange.writer.close()
+
+
+def answer_the_first() -> Scripted:
+    """Answer the first request of a connection, and hang up on the second without a word."""
+    answered = set[int]()
+
+    async def reply(exchange: Exchange) -> None:
+        if exchange.request.connection in answered:
+            exchange.writer.close()
+            return
+        answered.add(exchange.request.connection)
+        await answer(200, b"x")(exchange)
+
+    return reply
+
+
+@pytest.mark.parametrize("behaviour", [lambda: answer_and_hang_up, answer_the_first])
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "PATCH"])
+def test_an_api_that_closes_kept_connections_fails_nobody_and_gets_no_effect_twice(
+    server: ScriptedServer, behaviour: Any, method: str
+) -> None:
+    server.on("/", behaviour())
+    answers = ask(server, *[Request("/", method=method)] * 60)
+    assert answers == [Response(200, b"x")] * 60
+    assert meter.reading().get("api_retries") is None
+    if method in {"POST", "PATCH"}:
+        assert len(server.received) == 60
 
 
 @pytest.mark.parametrize("behaviour", [reset, hang_up])

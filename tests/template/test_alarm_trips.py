@@ -99,7 +99,7 @@ def quarantined(minute: float) -> list[Point]:
 def api_lines(throttled: int) -> Happening:
     """A good run in which the API answered some of a thousand requests with 429."""
     filters = Tenant(5).filters
-    line = {"tenant": "acme", "meter": {"api_requests": 1_000, "api_http_429": throttled}}
+    line = {"tenant": "acme", "meter": {"api_requests": 1_000, "api_throttled": throttled}}
 
     def happening(minute: float) -> list[Point]:
         taken = [point for each in filters for point in filtered(each, line, minute=minute)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +15,7 @@ from batch_core.api_rules import (
     Call,
     UnfitRequestError,
     check_base_url,
+    judge,
     prepare,
     route,
     status_of,
@@ -198,6 +201,87 @@ def test_the_headers_of_a_job_win_in_any_case() -> None:
 def test_the_secret_is_a_bearer_token() -> None:
     assert made(Request("/"), secret="s3cret").headers["Authorization"] == "Bearer s3cret"
     assert "Authorization" not in made(Request("/")).headers
+
+
+# --- what an answer means ---------------------------------------------------------------------
+
+NOW = datetime(2026, 1, 31, 10, 20, tzinfo=UTC)
+
+
+def judged(
+    status: int, body: bytes = b"{}", *, request: Request | None = None, **headers: str
+) -> Answer | Setback:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return judge(made(request or Request("/")), status, named, body, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("/", etag='"e"'),
+        Request("/", headers={"If-None-Match": '"e"'}),
+        Request("/", headers={"IF-modified-SINCE": "Tue, 20 Jan 2026 10:00:00 GMT"}),
+    ],
+)
+def test_304_is_not_modified_to_whoever_asked_for_it(request_: Request) -> None:
+    assert judged(304, b"", request=request_) is None
+
+
+@pytest.mark.parametrize("headers", [{}, {"If-Match": '"e"'}, {"If-Range": '"e"'}])
+def test_304_to_nobodys_question_is_no_answer(headers: dict[str, str]) -> None:
+    unasked = judged(304, b"", request=Request("/", headers=headers))
+    assert unasked == Failure(Outcome.REJECTED, "http_304")
+
+
+@given(
+    st.integers(400, 499).filter(lambda status: status not in {408, 425, 429}),
+    st.sampled_from([("1", 1.0), ("0.493", 1.0), ("Sat, 31 Jan 2026 10:20:07 GMT", 7.0)]),
+)
+def test_a_refusal_that_says_when_to_ask_again_throttles_and_rejects_nobody(
+    status: int, told: tuple[str, float]
+) -> None:
+    text, seconds = told
+    throttled = Setback("throttled", unreached=True, retry_after=seconds)
+    assert judged(status, retry_after=text) == throttled
+    assert judged(status, retry_after="soon") == Failure(Outcome.REJECTED, f"http_{status}")
+
+
+@given(st.sampled_from([408, 425, 429]) | st.integers(500, 599))
+def test_only_what_was_turned_away_unread_may_be_sent_again_whatever_it_does(status: int) -> None:
+    error = f"http_{status}"
+    told = Setback(error, unreached=status < 500 or status == 503, retry_after=1.0)
+    assert judged(status, retry_after="1") == told
+    assert judged(status) == Setback(error)
+
+
+@pytest.mark.parametrize(
+    "coding", ["", "identity", "UTF-8", "utf8", "none", "identity, identity", "8bit", "json"]
+)
+def test_what_names_no_coding_changes_nothing(coding: str) -> None:
+    assert judged(200, b"\x1f\x8b", content_encoding=coding) == Response(200, b"\x1f\x8b")
+
+
+@pytest.mark.parametrize(
+    ("coding", "times"),
+    [("gzip", 1), ("X-GZIP", 1), ("gzip, gzip", 2), ("UTF-8, gzip", 1), (" gzip , identity", 1)],
+)
+def test_gzip_is_undone_as_often_as_it_is_named(coding: str, times: int) -> None:
+    body = b"{}"
+    for _ in range(times):
+        body = gzip.compress(body)
+    assert judged(200, body, content_encoding=coding) == Response(200, b"{}")
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "Deflate", "gzip, br", "br, gzip"])
+def test_a_coding_that_cannot_be_undone_is_rejected(coding: str) -> None:
+    told = judged(200, gzip.compress(b"{}"), content_encoding=coding)
+    assert told == Failure(Outcome.REJECTED, "bad_encoding")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "UTF-8"])
+@pytest.mark.parametrize("status", [200, 204, 205])
+def test_without_a_body_no_coding_matters(status: int, coding: str) -> None:
+    assert judged(status, b"", content_encoding=coding) == Response(status, b"")
 
 
 # --- the base URL -----------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from batch_core.errors import PayloadError
 from batch_core.job import Response
 from batch_core.outcomes import Outcome
 from batch_core.ports import BREAKER_OPEN, LATE, Answer, Failure
-from batch_core.retry import RETRY_AFTER_SECONDS, Setback
+from batch_core.retry import RETRY_AFTER_SECONDS, THROTTLED, Setback
 from batch_core.run import Run
 from tests.support.fakes import FakePayloadStore
 
@@ -100,6 +100,7 @@ def test_every_kind_of_no_answer_counts(error: str) -> None:
         Failure(Outcome.REJECTED, "too_large"),
         LATE,
         Setback("http_429", retry_after=RETRY_AFTER_SECONDS),
+        Setback("throttled", retry_after=RETRY_AFTER_SECONDS),
     ],
 )
 def test_what_is_no_failure_of_the_api_never_opens_it(result: Answer | Setback) -> None:
@@ -107,8 +108,9 @@ def test_what_is_no_failure_of_the_api_never_opens_it(result: Answer | Setback) 
 
 
 def test_to_be_asked_to_wait_beyond_reason_is_a_failure() -> None:
-    far = Setback("http_429", retry_after=RETRY_AFTER_SECONDS + 1)
-    assert not hear(made(), *[far] * WINDOW).allows()
+    for error in THROTTLED:
+        far = Setback(error, retry_after=RETRY_AFTER_SECONDS + 1)
+        assert not hear(made(), *[far] * WINDOW).allows()
 
 
 def test_it_never_closes_and_what_comes_late_changes_nothing() -> None:
@@ -268,7 +270,7 @@ def later(error: str) -> Failure:
 @pytest.mark.parametrize(
     "failure",
     [LATE, BREAKER_OPEN, refused(401), refused(403), later("http_401")]
-    + [later(error) for error in ("http_429", *NO_CONNECTION)],
+    + [later(error) for error in (*THROTTLED, *NO_CONNECTION)],
 )
 def test_what_the_tenant_or_the_run_is_at_fault_for_is_no_users_own(
     failure: Failure, opened: bool
@@ -277,7 +279,7 @@ def test_what_the_tenant_or_the_run_is_at_fault_for_is_no_users_own(
 
 
 @pytest.mark.parametrize("opened", [False, True])
-@pytest.mark.parametrize("error", ["http_404", "too_large", "not_utf8", "redirect", "KeyError"])
+@pytest.mark.parametrize("error", ["http_404", "too_large", "bad_encoding", "redirect", "KeyError"])
 def test_what_is_rejected_is_its_users_own(error: str, opened: bool) -> None:
     assert is_users_own(Failure(Outcome.REJECTED, error), breaker_opened=opened)
 

@@ -21,6 +21,7 @@ from batch_core.codec import (
     parse_json,
     parse_strict_json,
 )
+from batch_core.limits import API_BODY_BYTES
 
 json_values = st.recursive(
     st.none()
@@ -131,6 +132,25 @@ def test_a_cut_or_prolonged_stream_is_an_error(data: bytes, draw: st.DataObject)
         decompress(cut, limit=1000)
     with pytest.raises(ValueError, match="followed by more"):
         decompress(packed + b"x", limit=1000)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=9000), st.integers(0, 9000)), min_size=1, max_size=4))
+def test_gzip_may_have_several_members_and_zeros_behind_each(
+    members: list[tuple[bytes, int]],
+) -> None:
+    packed = b"".join(gzip.compress(plain) + bytes(zeros) for plain, zeros in members)
+    plain = b"".join(plain for plain, _ in members)
+    assert decompress(packed, limit=len(plain), gzip=True) == plain
+    with pytest.raises(ValueError, match=r"incomplete|damaged"):
+        decompress(packed + b"\x1f", limit=len(plain), gzip=True)
+    if plain:
+        with pytest.raises(OverLimitError):
+            decompress(packed, limit=len(plain) - 1, gzip=True)
+
+
+def test_as_many_members_as_fit_into_a_body_are_read_one_by_one() -> None:
+    member = gzip.compress(b"")
+    assert decompress(member * (API_BODY_BYTES // len(member)), limit=0, gzip=True) == b""
 
 
 @given(st.binary(max_size=300))

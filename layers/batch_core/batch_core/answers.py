@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -24,23 +25,17 @@ class Answered:
 class Answers:
     """The usable answers of a group, and the marks of users that have none.
 
-    Bodies travel as text: a claim is JSON.
+    A claim is JSON: bodies travel as text, those that are not UTF-8 as ``[base64]``.
     """
 
     answered: Sequence[Answered] = ()
     marks: Sequence[Mark] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:
-        """Write them for a claim.
-
-        Raises
-        ------
-        UnicodeDecodeError
-            When a body is not UTF-8.
-        """
+        """Write them for a claim."""
         return {
             "answers": [
-                [a.user, a.failures, a.response.status, a.response.etag, a.response.body.decode()]
+                [a.user, a.failures, a.response.status, a.response.etag, _text(a.response.body)]
                 for a in self.answered
             ],
             "marks": [mark.to_json() for mark in self.marks],
@@ -58,8 +53,8 @@ class Answers:
         try:
             return cls(
                 [
-                    Answered(user, failures, Response(status, body.encode(), etag))
-                    for user, failures, status, etag, body in value["answers"]
+                    Answered(user, failures, Response(status, _body(text), etag))
+                    for user, failures, status, etag, text in value["answers"]
                 ],
                 [Mark.from_json(mark) for mark in value["marks"]],
             )
@@ -67,3 +62,14 @@ class Answers:
             raise PayloadAlteredError(f"the claim does not hold a group's answers: {error}") from (
                 error
             )
+
+
+def _text(body: bytes) -> str | list[str]:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return [b64encode(body).decode()]
+
+
+def _body(text: str | list[str]) -> bytes:
+    return text.encode() if isinstance(text, str) else b64decode(text[0], validate=True)

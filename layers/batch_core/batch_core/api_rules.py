@@ -33,8 +33,16 @@ _TOKEN: Final = frozenset(
 )
 # Not an answer but a wish to be asked again: too slow, too early, too many.
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
-# With Retry-After these say that the request was turned away unread.
-_TURNED_AWAY: Final = frozenset({429, 503})
+# What asks for a 304. https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5
+_CONDITIONS: Final = frozenset({"if-none-match", "if-modified-since"})
+_GZIP: Final = frozenset({"gzip", "x-gzip"})
+# The other codings there are: bodies in them cannot be read here. Any other name, such as "UTF-8"
+# or "none", is no coding, and the body is as it is.
+# https://www.iana.org/assignments/http-parameters#content-coding
+_OTHER_CODINGS: Final = frozenset(
+    {"aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "pack200-gzip"}
+    | {"x-compress", "zstd"}
+)
 
 
 class UnfitRequestError(Exception):
@@ -123,9 +131,8 @@ def prepare(request: Request, *, base_url: str, secret: str | None) -> Call:
             raise UnfitRequestError("bad_header")
         headers["If-None-Match"] = request.etag
     _merge(headers, request.headers)
-    return Call(
-        request.method, base_url + request.path, headers, body, conditional=request.etag is not None
-    )
+    conditional = not _CONDITIONS.isdisjoint(map(str.lower, headers))
+    return Call(request.method, base_url + request.path, headers, body, conditional)
 
 
 def judge(
@@ -145,16 +152,20 @@ def judge(
         For a Retry-After that is a date.
     """
     error = f"http_{status}"
+    after = parse_retry_after(headers.get("retry-after"), now)
     if 200 <= status < 300:
         return _accept(status, headers, body)
     if status == 304 and call.conditional:
         return None
     if 300 <= status < 400:
         return Failure(Outcome.REJECTED, "redirect" if status != 304 else error)
+    # Any refusal may say when to ask again, and is then no verdict on the request, which was turned
+    # away unread. https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+    turned_away = after is not None and (status < 500 or status == 503)
     if status >= 500 or status in _TRY_AGAIN:
-        after = parse_retry_after(headers.get("retry-after"), now)
-        turned_away = status in _TURNED_AWAY and after is not None
         return Setback(error, unreached=turned_away, retry_after=after)
+    if turned_away:
+        return Setback("throttled", unreached=True, retry_after=after)
     return Failure(Outcome.REJECTED, error)
 
 
@@ -185,21 +196,35 @@ def route(paths: Sequence[str]) -> str:
 def _accept(status: int, headers: Mapping[str, str], body: bytes | None) -> Answer:
     if body is None:
         return Failure(Outcome.REJECTED, "too_large")
-    match headers.get("content-encoding", "").strip().lower():
-        case "" | "identity":
-            pass
-        case "gzip" | "x-gzip":
-            try:
-                body = decompress(body, limit=API_BODY_BYTES, gzip=True)
-            except OverLimitError:
-                return Failure(Outcome.REJECTED, "too_large")
-            except ValueError:
-                return Failure(Outcome.REJECTED, "bad_encoding")
-        case _:
+    # Without a body, as with 204 or HEAD, there is nothing that was encoded.
+    if body and "content-encoding" in headers:
+        try:
+            body = _decoded(body, headers["content-encoding"])
+        except OverLimitError:
+            return Failure(Outcome.REJECTED, "too_large")
+        except ValueError:
             return Failure(Outcome.REJECTED, "bad_encoding")
     etag = headers.get("etag")
     # One that could not be sent back, or stored, is as good as none.
     return Response(status, body, etag if etag and _is_visible(etag) else None)
+
+
+def _decoded(body: bytes, codings: str) -> bytes:
+    """Undo the codings of a body, the last first.
+
+    Raises
+    ------
+    OverLimitError
+        When the plain body would be too long.
+    ValueError
+        When it cannot be decoded.
+    """
+    for coding in reversed(codings.lower().split(",")):
+        if coding.strip() in _OTHER_CODINGS:
+            raise ValueError(f"{coding.strip()} is not read here")
+        if coding.strip() in _GZIP:
+            body = decompress(body, limit=API_BODY_BYTES, gzip=True)
+    return body
 
 
 def _stays_below(path: Any) -> bool:

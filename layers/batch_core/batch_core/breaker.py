@@ -18,7 +18,7 @@ from batch_core.limits import ERROR_NAME_CHARS
 from batch_core.observability import logger
 from batch_core.outcomes import Outcome
 from batch_core.ports import BREAKER_OPEN, LATE, Answer, Failure, PayloadStore
-from batch_core.retry import RETRY_AFTER_SECONDS, Setback
+from batch_core.retry import RETRY_AFTER_SECONDS, THROTTLED, Setback
 from batch_core.run import Run
 
 # Of the last 40 attempts 36 must have failed. Where every second one fails, which three tries turn
@@ -35,8 +35,9 @@ FLAG_SECONDS: Final = 5.0
 
 _REFUSED: Final = frozenset({"http_401", "http_403"})
 # Said of the tenant's key, rate or network, or of the run's time; never of one user.
-_TENANTS: Final = frozenset({LATE.error, BREAKER_OPEN.error, "http_429", *_REFUSED}) | frozenset(
-    {"connect", "connect_timeout", "dns", "tls", "address"}
+_TENANTS: Final = frozenset(
+    {LATE.error, BREAKER_OPEN.error, *_REFUSED, *THROTTLED}
+    | {"connect", "connect_timeout", "dns", "tls", "address"}
 )
 
 
@@ -188,7 +189,7 @@ def _is_the_apis(result: Answer | Setback) -> bool:
     if not isinstance(result, Setback):
         return False
     wait = result.retry_after
-    obliged = result.error == "http_429" and wait is not None and wait <= RETRY_AFTER_SECONDS
+    obliged = result.error in THROTTLED and wait is not None and wait <= RETRY_AFTER_SECONDS
     return not obliged
 
 

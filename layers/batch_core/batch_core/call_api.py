@@ -178,13 +178,8 @@ class _Group:
                     self.marks.append(Mark(listed.user["user_id"], 0))
             case Failure():
                 self.fail(listed, answer)
-            case Response(_, body, _):
-                try:
-                    body.decode()
-                except UnicodeDecodeError:
-                    self.fail(listed, Failure(Outcome.REJECTED, "not_utf8"))
-                else:
-                    self.answered.append(Answered(listed.user, listed.failures, answer))
+            case Response():
+                self.answered.append(Answered(listed.user, listed.failures, answer))
 
     def fail(self, listed: Listed, failure: Failure) -> None:
         self.failed.append((listed, failure))

@@ -7,6 +7,7 @@ raise) and costs 11 ms of import, paid back within one group of users.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from datetime import timedelta
 from decimal import Decimal
@@ -15,6 +16,9 @@ from typing import Any, Final
 import orjson
 
 _KEY_CHARS: Final = 40
+# What zlib is given at a time: it copies what it does not take.
+_PIECE_BYTES: Final = 4096
+_ZEROS: Final = re.compile(rb"\0+")
 
 
 class OverLimitError(ValueError):
@@ -71,6 +75,9 @@ def compress(data: bytes) -> bytes:
 def decompress(data: bytes, *, limit: int, gzip: bool = False) -> bytes:
     """Inflate at most `limit` bytes of zlib's format, or of gzip's.
 
+    gzip's may have several members, and zeros behind each.
+    https://www.rfc-editor.org/rfc/rfc1952#section-2.2
+
     Raises
     ------
     OverLimitError
@@ -78,20 +85,42 @@ def decompress(data: bytes, *, limit: int, gzip: bool = False) -> bytes:
     ValueError
         When the data is damaged, incomplete or followed by more.
     """
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | (16 if gzip else 0))
-    try:
-        # One byte more than allowed: at exactly the limit zlib stops short of its end mark, and a
-        # maximum of 0 is none at all.
-        plain = inflater.decompress(data, limit + 1)
-    except zlib.error as error:
-        raise ValueError(f"damaged: {error}") from error
-    if len(plain) > limit:
-        raise OverLimitError(f"inflates beyond {limit} bytes")
+    plain, place = _inflate(data, 0, limit, zlib.MAX_WBITS | (16 if gzip else 0))
+    parts = [plain]
+    while gzip and (place := _behind_zeros(data, place)) < len(data):
+        limit -= len(parts[-1])
+        plain, place = _inflate(data, place, limit, zlib.MAX_WBITS | 16)
+        parts.append(plain)
+    if place < len(data):
+        raise ValueError("followed by more")
+    return b"".join(parts)
+
+
+def _inflate(data: bytes, place: int, limit: int, wbits: int) -> tuple[bytes, int]:
+    """Inflate what begins at `place`; returns it, and where it ends."""
+    inflater = zlib.decompressobj(wbits)
+    parts: list[bytes] = []
+    left = limit
+    while not inflater.eof and place < len(data):
+        piece = data[place : place + _PIECE_BYTES]
+        try:
+            # One byte more than allowed: at exactly the limit zlib stops short of its end mark,
+            # and a maximum of 0 is none at all.
+            parts.append(inflater.decompress(piece, left + 1))
+        except zlib.error as error:
+            raise ValueError(f"damaged: {error}") from error
+        left -= len(parts[-1])
+        if left < 0:
+            raise OverLimitError(f"inflates beyond {limit} bytes")
+        place += len(piece) - len(inflater.unused_data)
     if not inflater.eof:
         raise ValueError("incomplete")
-    if inflater.unused_data:
-        raise ValueError("followed by more")
-    return plain
+    return b"".join(parts), place
+
+
+def _behind_zeros(data: bytes, place: int) -> int:
+    found = _ZEROS.match(data, place)
+    return found.end() if found else place
 
 
 def _database_type(value: Any) -> str:

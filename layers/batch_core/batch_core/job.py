@@ -40,7 +40,8 @@ class Request:
     json
         Sent as the body, with its content type.
     etag
-        Sent as ``If-None-Match``; a 304 answer is the outcome `unchanged` and writes nothing.
+        Sent as ``If-None-Match``. A 304 to this, or to an ``If-None-Match`` or
+        ``If-Modified-Since`` among the headers, is the outcome `unchanged` and writes nothing.
     """
 
     path: str
@@ -52,7 +53,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete answer of the API with a 2xx status."""
+    """A complete answer of the API with a 2xx status.
+
+    The body is what the API sent, byte by byte, whatever it holds; only gzip is undone.
+    """
 
     status: int
     body: bytes
@@ -64,8 +68,8 @@ class Response:
         Raises
         ------
         RejectError
-            When it is not JSON (NaN, infinities and unpaired surrogates included), is nested beyond
-            reason, or names a key twice.
+            When it is not JSON in UTF-8 (NaN, infinities and unpaired surrogates are none), is
+            nested beyond reason, or names a key twice.
         """
         try:
             return parse_strict_json(self.body)

@@ -6,10 +6,12 @@ https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import Final
 
 # One call and two retries; more would multiply the load on an API that is already failing.
@@ -24,6 +26,10 @@ RETRIES_PER_CALL: Final = 0.2
 # A worker that waits is paid for; beyond this the next run, minutes away, is the better retry.
 RETRY_AFTER_SECONDS: Final = 20.0
 _FOREVER: Final = 86_400.0
+# Some rate limiters give fractions, which RFC 9110 does not know.
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+# Said when the API only wants to be asked less often: about the tenant's rate, never about a user.
+THROTTLED: Final = frozenset({"http_429", "throttled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ def full_jitter(tries: int, *, base: float, random: Callable[[], float]) -> floa
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Read a Retry-After header: seconds, or a date.
+    """Read a Retry-After header: seconds, rounded up where they have a fraction, or a date.
 
     https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 
@@ -118,8 +124,8 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
     Seconds from 0 to a day; None when there is no header or it makes no sense.
     """
     text = (text or "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), _FOREVER)
+    if _SECONDS.fullmatch(text):
+        return float(ceil(min(float(text), _FOREVER)))
     try:
         moment = parsedate_to_datetime(text)
         if moment.tzinfo is None:

@@ -22,7 +22,6 @@ from batch_core.adapters.http_errors import explain
 from batch_core.adapters.http_lanes import Lanes
 from batch_core.adapters.http_transfer import Transfer
 from batch_core.api_rules import (
-    REPEATABLE,
     UnfitRequestError,
     check_base_url,
     judge,
@@ -33,7 +32,7 @@ from batch_core.api_rules import (
 from batch_core.outcomes import Outcome
 from batch_core.pacing import Pacer
 from batch_core.ports import BREAKER_OPEN, LATE, Failure
-from batch_core.retry import RetryBudget, Setback, pause_before_retry
+from batch_core.retry import THROTTLED, RetryBudget, Setback, pause_before_retry
 
 if TYPE_CHECKING:
     from batch_core.adapters.http_lanes import Work
@@ -42,8 +41,7 @@ if TYPE_CHECKING:
     from batch_core.ports import Answer, CallBreaker
 
 # While an environment is frozen its connections die unnoticed. Invocations of one run follow each
-# other in milliseconds, runs in minutes. A POST may not even meet one that the API has just closed,
-# which libcurl may see only when it has sent it.
+# other in milliseconds, runs in minutes.
 IDLE_SECONDS: Final = 2.0
 # How often to look whether the breaker's round trip to S3 is over.
 SHARE_SECONDS: Final = 0.01
@@ -114,8 +112,7 @@ class CurlApiClient:
         if not requests:
             return []
         # The wall clock: a frozen environment's monotonic clock may stand still.
-        idle = time.time() - self._used_at > IDLE_SECONDS
-        if idle or not REPEATABLE.issuperset(request.method for request in requests):
+        if time.time() - self._used_at > IDLE_SECONDS:
             self._multi.close()
             self._multi = self._connections()
         burst = _Burst(
@@ -189,15 +186,15 @@ class _Burst:
                 if not self._breaker.allows():
                     break
             if place in self._traced:
-                result = yield from self._traced_attempt(call, tries + 1, transfer)
+                result = yield from self._traced_attempt(call, tries, transfer)
             else:
-                result = yield from self._attempt(call, transfer)
+                result = yield from self._attempt(call, tries, transfer)
             if self._breaker.heard(result):
                 yield from self._share()
             if not isinstance(result, Setback):
                 return result
             failure = Failure(Outcome.RETRY_LATER, result.error)
-            tries += transfer.tries
+            tries += 1
             pause = pause_before_retry(
                 result,
                 tries=tries,
@@ -222,20 +219,19 @@ class _Burst:
         while not shared.done() and self._remaining() > 0:
             yield SHARE_SECONDS
 
-    def _traced_attempt(
-        self, call: Call, number: int, transfer: Transfer
-    ) -> Work[Answer | Setback]:
-        with tracing.api_call(call.method, self._route, attempt=number) as span:
-            result = yield from self._attempt(call, transfer)
+    def _traced_attempt(self, call: Call, tries: int, transfer: Transfer) -> Work[Answer | Setback]:
+        with tracing.api_call(call.method, self._route, attempt=tries + 1) as span:
+            result = yield from self._attempt(call, tries, transfer)
             error = result.error if isinstance(result, Setback | Failure) else None
             span.answered(status_of(result), error)
         return result
 
-    def _attempt(self, call: Call, transfer: Transfer) -> Work[Answer | Setback]:
+    def _attempt(self, call: Call, tries: int, transfer: Transfer) -> Work[Answer | Setback]:
         started = time.monotonic()
-        transfer.prepare(call, seconds=min(self._remaining(), self._timeout))
-        code = yield transfer
-        meter.count("api_requests", transfer.tries)
+        code = yield from self._send(call, transfer, fresh=tries > 0 or not call.repeatable)
+        if code == pycurl.E_ABORTED_BY_CALLBACK:
+            # The API closed the kept connection, and that is no failure.
+            code = yield from self._send(call, transfer, fresh=True)
         received = transfer.received(code)
         if received is None:
             late = self._remaining() <= 0
@@ -245,4 +241,11 @@ class _Burst:
             result = judge(call, *received, now=datetime.now(UTC))
         if isinstance(result, Setback | Failure):
             meter.count(f"api_{result.error}")
+            if result.error in THROTTLED:
+                meter.count("api_throttled")
         return result
+
+    def _send(self, call: Call, transfer: Transfer, *, fresh: bool) -> Work[int]:
+        meter.count("api_requests")
+        transfer.prepare(call, seconds=min(self._remaining(), self._timeout), fresh=fresh)
+        return (yield transfer)

@@ -29,8 +29,6 @@ _SETBACKS: Final = {
     pycurl.E_GOT_NOTHING: _DISCONNECTED,
     pycurl.E_SEND_ERROR: _DISCONNECTED,
     pycurl.E_RECV_ERROR: _DISCONNECTED,
-    # It was not to be sent once more, on another connection.
-    pycurl.E_ABORTED_BY_CALLBACK: _DISCONNECTED,
     pycurl.E_PARTIAL_FILE: Setback("truncated"),
     pycurl.E_OPERATION_TIMEDOUT: Setback("timeout"),
 }

@@ -45,9 +45,8 @@ class Transfer:
     """
 
     def __init__(self, *, allow_private: bool, ca_file: str | None) -> None:
-        self.sent = 0
-        """How often the last call was sent."""
-        self._sent_at_most = 1
+        self.sent = False
+        """Whether the last call was sent."""
         self._allow_private = allow_private
         self._refused = self._opened = 0
         self._lines: list[bytes] = []
@@ -79,12 +78,23 @@ class Transfer:
             else:
                 self.curl.setopt(option, value)
 
-    def prepare(self, call: Call, *, seconds: float) -> None:
-        """Get ready to make a call, which is to end within `seconds`."""
-        self.sent = self._refused = self._opened = 0
-        # On a kept-alive connection that turns out closed libcurl sends a request again by itself,
-        # whatever its method and as often as there are such connections.
-        self._sent_at_most = 2 if call.repeatable else 1
+    def prepare(self, call: Call, *, seconds: float, fresh: bool) -> None:
+        """Get ready to make a call.
+
+        Parameters
+        ----------
+        call
+            The call.
+        seconds
+            Within which it is to end.
+        fresh
+            Whether it needs a connection of its own: one that was kept may be closed by the API
+            while the request is on its way, and nobody can tell then whether it was read.
+        """
+        self.sent = False
+        self._refused = self._opened = 0
+        self.curl.setopt(pycurl.FRESH_CONNECT, fresh)
+        self.curl.setopt(pycurl.FORBID_REUSE, not call.repeatable)
         self._lines.clear()
         self._parts.clear()
         # One without a value has a form of its own.
@@ -105,11 +115,6 @@ class Transfer:
         self.curl.setopt(pycurl.URL, call.url)
         self.curl.setopt(pycurl.HTTPHEADER, headers)
         self.curl.setopt(pycurl.TIMEOUT_MS, max(ceil(seconds * 1000), 1))
-
-    @property
-    def tries(self) -> int:
-        """How often the call was tried; to be refused a connection counts as well."""
-        return max(self.sent, 1)
 
     @property
     def refused(self) -> bool:
@@ -156,10 +161,14 @@ class Transfer:
         return _Lent(address.family, address.socktype, address.protocol)
 
     def _send(self, *_: object) -> int:
-        """Note that the request is about to be sent, or keep it from that."""
-        if self.sent == self._sent_at_most:
+        """Note that the request is about to be sent.
+
+        When a kept connection turns out closed, libcurl sends a request again by itself, whatever
+        its method and as often as there are such connections: it is kept from that.
+        """
+        if self.sent:
             return pycurl.PREREQFUNC_ABORT
-        self.sent += 1
+        self.sent = True
         return pycurl.PREREQFUNC_OK
 
 
