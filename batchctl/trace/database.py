@@ -19,7 +19,7 @@ JOIN information_schema.columns k USING (table_schema, table_name)
 WHERE v.table_schema = DATABASE() AND v.column_name = 'version' AND k.column_key = 'PRI'
   AND v.table_name NOT LIKE 'batch\\_%'
 """
-_MARK: Final = "SELECT failures, error FROM batch_user WHERE user_id = %s"
+_MARK: Final = "SELECT failures, error, said FROM batch_user WHERE user_id = %s"
 
 
 def stops_of(connection: Connection, user: str, version: int) -> list[Stop]:
@@ -39,7 +39,9 @@ def stops_of(connection: Connection, user: str, version: int) -> list[Stop]:
         cursor.execute(_MARK, (user,))
         mark = cursor.fetchone()
     if mark is not None and mark[0]:
-        stops.append(Stop(None, "batch_user", f"{mark[0]} failures in a row, last {mark[1]}"))
+        failures, error, said = mark
+        last = f"{error} ({said})" if said else error
+        stops.append(Stop(None, "batch_user", f"{failures} failures in a row, last {last}"))
     return stops
 
 

@@ -228,7 +228,7 @@ class FakeRowStore(RowStore):
                 if error:
                     rejected.append(RejectedRow(record, row, outcome, error))
             for mark in marks_of(record, rejected):
-                user_id, failures, error = mark.values
+                user_id, failures, error, _ = mark.values
                 if record.version > self.database.users.get(user_id, (-1,))[0]:
                     self.database.users[user_id] = (record.version, failures, error)
             if not replayed:

@@ -55,7 +55,8 @@ def test_the_line_stays_short_whatever_goes_wrong(lines: Lines) -> None:
         failures.add(Outcome.REJECTED, f"{user} " * 1000, user)
     failures.log()
     (line,) = lines
-    assert (line["users"], line["classes"]) == (1000, 1000)
+    assert (line["users"], line["classes"]) == (1000, 1)
+    assert line["failures"][0]["error"] == "unknown"
     assert len(str(line)) < 4000
     assert failures.tally == Tally(rejected=1000)
 

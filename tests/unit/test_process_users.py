@@ -18,7 +18,7 @@ from batch_core.answers import Answered, Answers
 from batch_core.chunks import Chunk
 from batch_core.errors import PayloadAlteredError, StreamError
 from batch_core.job import Job, RejectError, Request, Response, Row, Table, User
-from batch_core.limits import PUT_UNIT_BYTES, ROW_BYTES
+from batch_core.limits import ERROR_TEXT_BYTES, PUT_UNIT_BYTES, ROW_BYTES
 from batch_core.outcomes import Tally
 from batch_core.process_users import process_users
 from batch_core.records import Record, decode
@@ -174,32 +174,95 @@ def test_an_answer_that_is_not_json_rejects_its_user(world: World, body: str) ->
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "error", "words"),
     [
-        ({"nmae": 1}, "no column 'nmae'"),
-        ({"user_id": 2}, "no column 'user_id'"),
-        ({"version": 2}, "no column 'version'"),
-        ({1: 2}, "no column 1"),
-        ({"name": b"bytes"}, "the column name"),
-        ({"name": nan}, "the column name got nan"),
-        ({"data": -inf}, "the column data got -inf"),
-        ({"data": {"x": {1, 2}}}, "the column data"),
-        ({"name": 2**64}, "the column name"),
-        ({"name": "\ud800"}, "the column name"),
-        ({"data": "x" * ROW_BYTES}, "most in the column data"),
-        (["name"], "gave a list"),
-        ("name", "gave a str"),
+        ({"nmae": 1}, "no_such_column", "no column 'nmae'"),
+        ({"user_id": 2}, "no_such_column", "no column 'user_id'"),
+        ({"version": 2}, "no_such_column", "no column 'version'"),
+        ({1: 2}, "no_such_column", "no column 1"),
+        ({"name": b"bytes"}, "no_json_form", "the column name"),
+        ({"name": nan}, "no_json_form", "the column name got nan"),
+        ({"data": -inf}, "no_json_form", "the column data got -inf"),
+        ({"data": {"x": {1, 2}}}, "no_json_form", "the column data"),
+        ({"name": 2**64}, "no_json_form", "the column name"),
+        ({"name": "\ud800"}, "no_json_form", "the column name"),
+        ({"data": "x" * ROW_BYTES}, "row_too_large", "most in the column data"),
+        (["name"], "no_row", "gave a list"),
+        ("name", "no_row", "gave a str"),
     ],
 )
 def test_a_row_that_is_none_rejects_its_user_and_names_the_column(
-    world: World, logged: list[Mapping[str, Any]], row: Any, words: str
+    world: World, logged: list[Mapping[str, Any]], row: Any, error: str, words: str
 ) -> None:
     def one_bad(user: User, response: Response) -> Row:
         return row if user["user_id"] == 1 else name(user, response)
 
     assert world.process(one_bad, answers(2)) == Tally(queued=1, rejected=1)
     (failure,) = logged[0]["failures"]
-    assert words in failure["error"]
+    (mark,) = world.records[0].marks
+    assert failure["error"] == mark.error == error
+    assert words in mark.said
+
+
+class Unspeakable(Exception):  # noqa: N818  the job's own
+    def __str__(self) -> str:
+        raise RuntimeError("not even that")
+
+
+def raising(error: BaseException) -> Process:
+    def process(_user: User, _response: Response) -> Row:
+        raise error
+
+    return process
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (RejectError("\ud800" * 5_000), "refused_by_job"),
+        (RejectError("\N{WAVING HAND SIGN}" * 5_000), "refused_by_job"),
+        (type("alice@example.com", (KeyError,), {})("alice@example.com"), "KeyError"),
+        (Unspeakable(), "Exception"),
+        (SystemExit("alice@example.com"), "unknown"),
+    ],
+)
+def test_what_a_job_raises_is_one_word_in_the_log_and_a_short_text_in_the_mark(
+    world: World, logged: list[Mapping[str, Any]], error: BaseException, word: str
+) -> None:
+    assert world.process(raising(error), answers(200)) == Tally(rejected=200)
+
+    assert [failure["error"] for failure in logged[0]["failures"]] == [word]
+    marks = [mark for record in world.records for mark in record.marks]
+    assert {mark.error for mark in marks} == {word}
+    assert len(marks) == 200
+    assert max(len(mark.said.encode()) for mark in marks) <= ERROR_TEXT_BYTES
+
+
+def test_refusals_of_a_whole_group_are_cut_into_records_of_the_unit_that_is_billed(
+    world: World,
+) -> None:
+    noise = Random(1)
+
+    def refuse(_user: User, _response: Response) -> Row:
+        raise RejectError("".join(noise.choice(ascii_letters) for _ in range(8_000)))
+
+    world.process(refuse, answers(1_000))
+
+    assert len(world.records) > 1
+    assert max(len(data) for _, data in world.stream.records) <= PUT_UNIT_BYTES
+    told = [mark.user_id for record in world.records for mark in record.marks]
+    assert told == list(range(1_000))
+
+
+def test_an_answer_with_a_key_twice_tells_the_log_nothing_of_what_it_holds(
+    world: World, logged: list[Mapping[str, Any]]
+) -> None:
+    body = '{"alice@example.com": 1, "alice@example.com": 2}'
+
+    world.process(lambda _, response: response.json(), [[{"user_id": 1}, 200, None, body]])
+
+    assert [failure["error"] for failure in logged[0]["failures"]] == ["not_json"]
+    assert "alice" not in str(logged)
 
 
 @pytest.mark.parametrize("user", [{}, {"user_id": None}])
@@ -304,7 +367,7 @@ def test_users_that_the_job_rejects_are_marked_with_one_failure_more(world: Worl
     world.process(process, answers(3), failures={1: 6})
 
     (record,) = world.records
-    assert (record.marks, record.failures) == ((Mark(1, 7, "no name"),), ())
+    assert (record.marks, record.failures) == ((Mark(1, 7, "refused_by_job", "no name"),), ())
 
 
 def test_the_writer_is_told_which_rows_would_be_a_recovery(world: World) -> None:
@@ -345,7 +408,6 @@ def test_marks_are_told_once_however_often_a_group_is_cut(world: World) -> None:
     world.process(wide, answers(6), marks=marks, failures={0: 1, 5: 2})
 
     assert len(world.records) > 1
-    assert [record.marks for record in world.records[1:]] == [()] * (len(world.records) - 1)
-    assert world.records[0].marks == tuple(marks)
+    assert [mark for record in world.records for mark in record.marks] == marks
     told = [entry for record in world.records for entry in record.failures]
     assert sorted(told) == [(0, 1), (5, 2)]

@@ -8,18 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batch_core.error_classes import known
+from batch_core.limits import ERROR_TEXT_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.records import Record, RejectedRow
 from batch_core.user_state import Mark, can_be_marked, marks_of
 
 
-@given(st.integers(0, 70_000), st.text(max_size=300))
-def test_a_mark_is_what_was_written(failures: int, error: str) -> None:
-    mark = Mark("u", failures, error)
+@given(
+    st.integers(0, 70_000),
+    st.sampled_from(["", "http_500", "mysql_1406", "refused_by_job", "KeyError"]),
+    st.text(max_size=50),
+)
+def test_a_mark_is_what_was_written(failures: int, error: str, said: str) -> None:
+    mark = Mark("u", failures, error, said)
 
     assert Mark.from_json(mark.to_json()) == mark
     assert mark.values[1] <= 65_535
-    assert len(mark.values[2]) <= 100
+
+
+@given(st.text(min_size=1), st.text())
+def test_of_a_mark_from_elsewhere_only_what_the_ledger_can_hold_is_read(
+    error: str, said: str
+) -> None:
+    mark = Mark.from_json(["u", 1, error, said * 100])
+
+    assert mark.error == known(error)
+    assert len(mark.said.encode()) <= ERROR_TEXT_BYTES
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Final
 
 from batch_core import chunks
 from batch_core.back_off import BackOff, Standing
+from batch_core.error_classes import ErrorClass
 from batch_core.errors import JobError
 from batch_core.failures import Failures
 from batch_core.job import User
@@ -188,8 +189,8 @@ class Admission:
         user_id = candidate.user["user_id"]
         try:
             text = checked(candidate.user, candidate.failures)
-        except ValueError as error:
-            self.failures.add(Outcome.REJECTED, str(error), user_id)
+        except UnfitUserError as error:
+            self.failures.add(Outcome.REJECTED, error.error_class, user_id)
             return None
         reason = self._reason_to_wait(candidate)
         if reason is None:
@@ -210,7 +211,15 @@ class Admission:
         user_id = candidate.user["user_id"]
         if self.next_user is None and can_be_marked(user_id):
             self.next_user = user_id
-        return "carried_over"
+        return ErrorClass.CARRIED_OVER
+
+
+class UnfitUserError(Exception):
+    """A user cannot be written into a chunk."""
+
+    def __init__(self, error_class: ErrorClass) -> None:
+        super().__init__(error_class)
+        self.error_class = error_class
 
 
 def checked(user: User, failures: int) -> bytes:
@@ -218,16 +227,15 @@ def checked(user: User, failures: int) -> bytes:
 
     Raises
     ------
-    ValueError
-        When that is impossible, larger than `limits.USER_BYTES`, or the user has no id; the text
-        holds nothing of the user.
+    UnfitUserError
+        When that is impossible, larger than `limits.USER_BYTES`, or the user has no id.
     """
     if user["user_id"] is None:
-        raise ValueError("its user_id is NULL")
+        raise UnfitUserError(ErrorClass.NO_USER_ID)
     try:
         text = chunks.serialise(user, failures)
     except TypeError as error:
-        raise ValueError(f"a column has no JSON form: {error}") from error
+        raise UnfitUserError(ErrorClass.NO_JSON_FORM) from error
     if len(text) > USER_BYTES:
-        raise ValueError(f"it takes {len(text)} bytes of JSON; {USER_BYTES} are allowed")
+        raise UnfitUserError(ErrorClass.USER_TOO_LARGE)
     return text

@@ -13,8 +13,8 @@ from typing import Final
 
 from batch_core import meter
 from batch_core.codec import dump_json, parse_json
+from batch_core.error_classes import known
 from batch_core.errors import PayloadError, PayloadMissingError
-from batch_core.limits import ERROR_NAME_CHARS
 from batch_core.observability import logger
 from batch_core.outcomes import Outcome
 from batch_core.ports import BREAKER_OPEN, LATE, Answer, Failure, PayloadStore
@@ -70,7 +70,7 @@ class BreakerFlag:
     def read(self) -> str | None:
         """Get the error that another environment gave up for, or None."""
         try:
-            return str(parse_json(self._store.get(self._key))["error"])[:ERROR_NAME_CHARS]
+            return known(str(parse_json(self._store.get(self._key))["error"]))
         except PayloadMissingError:
             return None
         except (PayloadError, ValueError, KeyError, TypeError) as error:

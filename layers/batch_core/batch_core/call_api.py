@@ -11,6 +11,7 @@ from batch_core import claims
 from batch_core.answers import Answered, Answers
 from batch_core.breaker import Breakers, is_users_own
 from batch_core.chunks import Chunk, Listed, unpack
+from batch_core.error_classes import ErrorClass, of_exception
 from batch_core.failures import Failures
 from batch_core.job import Job, Request, Response
 from batch_core.observability import debugging, logger, pseudonym
@@ -159,14 +160,14 @@ class _Group:
         for listed in users:
             try:
                 request = job.request(listed.user)
-            except Exception as error:  # noqa: BLE001 - whatever a job raises concerns this user only
-                self.fail(listed, Failure(Outcome.REJECTED, type(error).__name__))
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a job raises concerns this user only
+                self.fail(listed, Failure(Outcome.REJECTED, of_exception(error)))
                 continue
             if isinstance(request, Request):
                 asked.append(listed)
                 requests.append(request)
             else:
-                self.fail(listed, Failure(Outcome.REJECTED, "no_request"))
+                self.fail(listed, Failure(Outcome.REJECTED, ErrorClass.NO_REQUEST))
         self.asked = len(asked)
         return asked, requests
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from batch_core.limits import ERROR_NAME_CHARS
+from batch_core.error_classes import known
 from batch_core.observability import logger, pseudonym
 from batch_core.outcomes import Outcome, Tally
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from batch_core.ports import Failure
 
 _EXAMPLES: Final = 3
-# What goes wrong for many users goes wrong in few ways; a job that puts data into its texts must
-# not make the line grow.
+# What goes wrong for many users goes wrong in few ways.
 _CLASSES: Final = 10
 
 
@@ -35,11 +34,11 @@ class Failures:
         outcome
             What became of the user.
         error
-            The class of the failure, free of personal data.
+            The class of the failure, a word of :mod:`~batch_core.error_classes`.
         user_id
             Logged as a pseudonym.
         """
-        kind = (outcome, error[:ERROR_NAME_CHARS])
+        kind = (outcome, known(error))
         self._counts[kind] += 1
         examples = self._examples.setdefault(kind, [])
         if len(examples) < _EXAMPLES:

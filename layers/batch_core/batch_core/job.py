@@ -23,6 +23,10 @@ class RejectError(Exception):
     """Raise it from a job when one user's data or answer is at fault; the text says why."""
 
 
+class NotJsonError(RejectError):
+    """An answer is not strict JSON; :meth:`Response.json` raises it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """The call to make for one user, relative to the tenant's ``ApiBaseUrl``.
@@ -67,14 +71,14 @@ class Response:
 
         Raises
         ------
-        RejectError
+        NotJsonError
             When it is not JSON in UTF-8 (NaN, infinities and unpaired surrogates are none), is
-            nested beyond reason, or names a key twice.
+            nested beyond reason, or names a key twice. It is a RejectError.
         """
         try:
             return parse_strict_json(self.body)
         except ValueError as error:
-            raise RejectError(f"the answer is not strict JSON: {error}") from error
+            raise NotJsonError(f"the answer is not strict JSON: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

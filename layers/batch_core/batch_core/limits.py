@@ -66,5 +66,7 @@ ROW_BYTES: Final = 15_000
 # --- The outside API ------------------------------------------------------------------------
 API_BODY_BYTES: Final = 256 * KIB
 
-# --- Words that end up in states and logs ---------------------------------------------------
-ERROR_NAME_CHARS: Final = 100
+# --- What is said of errors -----------------------------------------------------------------
+# The text of one user's error. A group of 1,000 who are all refused stays below a record's quota,
+# and a text that says more than this is a dump.
+ERROR_TEXT_BYTES: Final = 200

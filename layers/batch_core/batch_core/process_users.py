@@ -11,8 +11,9 @@ from batch_core import claims, meter, tracing
 from batch_core.answers import Answered, Answers
 from batch_core.chunks import Chunk
 from batch_core.codec import dump_json
+from batch_core.error_classes import ErrorClass, of_exception, text_of
 from batch_core.failures import Failures
-from batch_core.job import Job, RejectError, Table, User
+from batch_core.job import Job, NotJsonError, RejectError, Table, User
 from batch_core.limits import ROW_BYTES
 from batch_core.observability import debugging, logger, pseudonym
 from batch_core.outcomes import Outcome, Tally
@@ -81,10 +82,14 @@ class _Group:
         try:
             row = self.job.process(user, answered.response)
             values = None if row is None else _values(self.job.table, user, row)
+        except UnfitRowError as error:
+            self._reject(answered, error.error_class, error)
+        except NotJsonError as error:
+            self._reject(answered, ErrorClass.NOT_JSON, error)
         except RejectError as error:
-            self._reject(answered, str(error) or "RejectError")
-        except Exception as error:  # noqa: BLE001 - whatever a job raises concerns this user only
-            self._reject(answered, type(error).__name__)
+            self._reject(answered, ErrorClass.REFUSED_BY_JOB, error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a job raises concerns this user only
+            self._reject(answered, of_exception(error), error)
         else:
             self._accept(answered, values)
 
@@ -123,11 +128,20 @@ class _Group:
             # Whether the row can be stored, and the user has recovered, the writer will see.
             self.failed_before.append((user_id, answered.failures))
 
-    def _reject(self, answered: Answered, error: str) -> None:
+    def _reject(self, answered: Answered, error_class: str, error: BaseException) -> None:
         user_id = answered.user.get("user_id")
-        self.failures.add(Outcome.REJECTED, error, user_id)
+        self.failures.add(Outcome.REJECTED, error_class, user_id)
         if can_be_marked(user_id):
-            self.marks.append(Mark(user_id, answered.failures + 1, error))
+            said = text_of(error)
+            self.marks.append(Mark(user_id, answered.failures + 1, error_class, said))
+
+
+class UnfitRowError(Exception):
+    """What a job gave cannot be a row of its table; the text names the column."""
+
+    def __init__(self, error_class: ErrorClass, text: str) -> None:
+        super().__init__(text)
+        self.error_class = error_class
 
 
 def _values(table: Table, user: User, row: Any) -> tuple[Any, ...]:
@@ -135,23 +149,28 @@ def _values(table: Table, user: User, row: Any) -> tuple[Any, ...]:
 
     Raises
     ------
-    RejectError
+    UnfitRowError
         When it cannot be a row of the table; names the column.
     """
     if not isinstance(row, Mapping):
-        raise RejectError(f"the job gave a {type(row).__name__}, not the columns of a row")
+        given = type(row).__name__
+        raise UnfitRowError(ErrorClass.NO_ROW, f"the job gave a {given}, not the columns of a row")
     if user.get("user_id") is None:
-        raise RejectError("the user has no user_id")
+        raise UnfitRowError(ErrorClass.NO_USER_ID, "the user has no user_id")
     for name in row:
         if name not in table.columns:
-            raise RejectError(f"the table {table.name} of the job has no column {name!r}")
+            raise UnfitRowError(
+                ErrorClass.NO_SUCH_COLUMN,
+                f"the table {table.name} of the job has no column {name!r}",
+            )
     cells = {table.key: user["user_id"], **{name: row.get(name) for name in table.columns}}
     sizes = {name: _size(name, value) for name, value in cells.items()}
     size = sum(sizes.values())
     if size > ROW_BYTES:
         widest = max(sizes, key=lambda name: sizes[name])
-        raise RejectError(
-            f"the row holds {size} bytes, most in the column {widest}; {ROW_BYTES} are allowed"
+        raise UnfitRowError(
+            ErrorClass.ROW_TOO_LARGE,
+            f"the row holds {size} bytes, most in the column {widest}; {ROW_BYTES} are allowed",
         )
     return tuple(cells.values())
 
@@ -160,10 +179,12 @@ def _size(name: str, value: Any) -> int:
     """How long a value is as JSON."""
     # JSON has no such numbers and would make them null.
     if isinstance(value, float) and not isfinite(value):
-        raise RejectError(f"the column {name} got {value}, which is not a number JSON has")
+        raise UnfitRowError(
+            ErrorClass.NO_JSON_FORM, f"the column {name} got {value}; JSON has no such number"
+        )
     try:
         return len(dump_json(value))
     except TypeError as error:
-        raise RejectError(
-            f"the column {name} got a value that has no JSON form: {error}"
+        raise UnfitRowError(
+            ErrorClass.NO_JSON_FORM, f"the column {name} got a value that has no JSON form: {error}"
         ) from error

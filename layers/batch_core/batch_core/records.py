@@ -139,17 +139,18 @@ def decode(data: bytes) -> Record:
 def encode_parts(record: Record, *, limit: int = PUT_UNIT_BYTES) -> list[tuple[Record, bytes]]:
     """Write a record in as few parts of at most `limit` bytes as halving gives.
 
-    The partition key counts, as it does for Kinesis. A single row that is larger stays whole. The
-    marks go with the first part.
+    The partition key counts, as it does for Kinesis. A single row or mark that is larger stays
+    whole.
     """
     parts: list[tuple[Record, bytes]] = []
-    _split(record, record.rows, limit, parts)
+    _split(record, record.rows, record.marks, limit, parts)
     return parts
 
 
 def _split(
     record: Record,
     rows: Sequence[tuple[Any, ...]],
+    marks: Sequence[Mark],
     limit: int,
     parts: list[tuple[Record, bytes]],
 ) -> None:
@@ -159,12 +160,12 @@ def _split(
         part=len(parts),
         rows=tuple(rows),
         failures=tuple(entry for entry in record.failures if entry[0] in users),
-        marks=() if parts else record.marks,
+        marks=tuple(marks),
     )
     data = encode(part)
-    if len(data) + len(part.partition_key) <= limit or len(rows) <= 1:
+    if len(data) + len(part.partition_key) <= limit or len(rows) + len(marks) <= 1:
         parts.append((part, data))
         return
-    middle = len(rows) // 2
-    _split(record, rows[:middle], limit, parts)
-    _split(record, rows[middle:], limit, parts)
+    row, mark = len(rows) // 2, (len(marks) + 1) // 2
+    _split(record, rows[:row], marks[:mark], limit, parts)
+    _split(record, rows[row:], marks[mark:], limit, parts)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeIs
 
-from batch_core.limits import ERROR_NAME_CHARS, USER_ID_CHARS
+from batch_core.error_classes import ErrorClass, cut, known
+from batch_core.limits import USER_ID_CHARS
 from batch_core.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -28,15 +29,18 @@ class Mark:
     failures
         Failures in a row, this run's included; 0 says that the user has recovered.
     error
-        The class of the last one, free of personal data.
+        The class of the last one, a word of :mod:`~batch_core.error_classes`.
+    said
+        The job's own text for it, cut; it may hold the user's data.
     """
 
     user_id: int | str
     failures: int
     error: str = ""
+    said: str = ""
 
     def to_json(self) -> list[Any]:
-        return [self.user_id, self.failures, self.error]
+        return [self.user_id, self.failures, self.error, *([self.said] if self.said else [])]
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
@@ -48,18 +52,17 @@ class Mark:
             When it is none.
         """
         match value:
-            case [user_id, int(failures), str(error)] if can_be_marked(user_id) and failures >= 0:
-                return cls(user_id, failures, error)
-        raise ValueError("a mark is not [user_id, failures, error]")
+            case [user_id, int(failures), str(error)] | [user_id, int(failures), str(error), _] if (
+                can_be_marked(user_id) and failures >= 0
+            ):
+                said = value[3] if len(value) > 3 else ""
+                return cls(user_id, failures, error and known(error), cut(str(said)))
+        raise ValueError("a mark is not [user_id, failures, error, said]")
 
     @property
-    def values(self) -> tuple[str, int, str]:
+    def values(self) -> tuple[str, int, str, str]:
         """As the table `batch_user` takes them."""
-        return (
-            str(self.user_id),
-            min(self.failures, _FAILURES_MAX),
-            self.error[:ERROR_NAME_CHARS],
-        )
+        return str(self.user_id), min(self.failures, _FAILURES_MAX), str(self.error), self.said
 
 
 def can_be_marked(user_id: object) -> TypeIs[int | str]:
@@ -75,7 +78,7 @@ def marks_of(record: Record, rejected: Iterable[RejectedRow]) -> list[Mark]:
     """
     before = dict(record.failures)
     refused = [
-        Mark(row.row[0], before.pop(row.row[0], 0) + 1, _class_of(row.error))
+        Mark(row.row[0], before.pop(row.row[0], 0) + 1, class_of_row(row.error))
         for row in rejected
         if row.record is record and row.outcome is Outcome.REJECTED and can_be_marked(row.row[0])
     ]
@@ -83,7 +86,7 @@ def marks_of(record: Record, rejected: Iterable[RejectedRow]) -> list[Mark]:
     return [*record.marks, *refused, *recovered]
 
 
-def _class_of(error: str) -> str:
-    """MySQL's number of a row's error; its text may hold the row's data."""
+def class_of_row(error: str) -> str:
+    """The class of a row's error, by the number in front of it if the database said it."""
     number = error.partition(":")[0]
-    return f"mysql_{number}" if number.isdigit() else "unwritable"
+    return f"mysql_{number}" if number.isdigit() else ErrorClass.UNWRITABLE

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batch_core import meter, tracing
 from batch_core.codec import dump_json
+from batch_core.error_classes import ErrorClass, text_of
 from batch_core.failures import Failures
 from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
@@ -23,6 +24,7 @@ from batch_core.observability import debugging, logger, pseudonym
 from batch_core.outcomes import Outcome
 from batch_core.records import Record, RejectedRow, decode
 from batch_core.upsert import is_name
+from batch_core.user_state import class_of_row
 
 if TYPE_CHECKING:
     from batch_core.ports import PayloadStore, RowStore
@@ -98,12 +100,12 @@ class RowWriter:
                 logger.error(
                     "record put aside",
                     object=name,
-                    error=type(error).__name__,
+                    error=ErrorClass.UNREADABLE_RECORD,
                     outcome=Outcome.REJECTED,
                 )
                 self.quarantine().put(
                     name,
-                    dump_json({"error": str(error), "data": kinesis["data"]}),
+                    dump_json({"error": text_of(error), "data": kinesis["data"]}),
                     metadata={"reason": "record"},
                 )
             else:
@@ -140,7 +142,7 @@ class RowWriter:
             # an error its number.
             failures = Failures(self.tenant)
             for row in rows:
-                failures.add(row.outcome, _class_of(row.error), row.row[0])
+                failures.add(row.outcome, class_of_row(row.error), row.row[0])
             failures.log({"run_id": run_id, "chunk": chunk, "group": group, "object": name})
             body = {
                 "tenant": record.tenant,
@@ -171,12 +173,6 @@ def batches(records: Sequence[Record]) -> Iterator[list[Record]]:
 
 def _place(record: Record) -> tuple[str, int, int, int]:
     return record.run_id, record.chunk, record.group, record.part
-
-
-def _class_of(error: str) -> str:
-    """The part of a row's error that tells nothing of the row: MySQL's number, if it has one."""
-    number, _, _ = error.partition(":")
-    return f"mysql_{number}" if number.isdigit() else "unwritable"
 
 
 def _join_logs(records: Sequence[Record]) -> None:

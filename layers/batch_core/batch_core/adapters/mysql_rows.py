@@ -25,7 +25,7 @@ _LEDGER: Final = Upsert.overwriting(
     columns=("rows", "stored", "rejected", "gone"),
 )
 # Guarded like the job's table: a mark that arrives late does not undo a newer one.
-_USERS: Final = Upsert.guarded(Table("batch_user", ()), ("user_id", "failures", "error"))
+_USERS: Final = Upsert.guarded(Table("batch_user", ()), ("user_id", "failures", "error", "said"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ def _mark(session: Session, records: Sequence[Record], rejected: Sequence[Reject
     # The newest mark of a user is the one that stays.
     for record in sorted(records, key=lambda record: record.version):
         for mark in marks_of(record, rejected):
-            user_id, failures, error = mark.values
-            marked[user_id] = _USERS.row((user_id, failures, error, record.version))
+            values = mark.values
+            marked[values[0]] = _USERS.row((*values, record.version))
     rows = [row for _, row in sorted(marked.items())]
     for part in _USERS.split(rows):
         session.execute(_USERS.statement(rows[part]))
