@@ -5,7 +5,7 @@ BIN := .venv/bin
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup client demo test faults isolation mutations soak bench check docs lock build package sbom audit deploy verify rehearse up down clean
+.PHONY: help setup client demo test faults isolation mutations soak bench check docs states lock build package sbom audit deploy verify rehearse up down clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -74,6 +74,9 @@ down: setup ## stop the local cloud
 
 docs: setup ## write docs/parameters.md from the template
 	@$(BIN)/python scripts/parameters.py
+
+states: setup ## write what `batchctl verify --states` expects, after the workflow has changed
+	@$(BIN)/python -m tests.support.state_cases
 
 lock: setup ## write the hashed locks anew; UPGRADE=1 takes the newest versions
 	@$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)

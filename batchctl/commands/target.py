@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,25 +53,33 @@ def refuse(options: Mapping[str, object], place: str) -> None:
         raise UsageError(f"{' and '.join(given)} can only be used {place}.")
 
 
-def deployed(name: str, region: str | None, profile: str | None, role: str | None = None) -> Target:
-    """Find a stack on AWS, in another role when one is given.
+def signed_in(region: str | None, profile: str | None, role: str | None = None) -> boto3.Session:
+    """Reach an AWS account, in another role when one is given.
 
-    Raises BatchctlError when there is none of that name, or the account cannot be reached.
+    Raises BatchctlError when there are no credentials, UsageError when the region is not known.
     """
     try:
+        # As the AWS CLI does; boto3 by itself looks at AWS_DEFAULT_REGION alone.
+        region = region or os.environ.get("AWS_REGION")
         session = boto3.Session(region_name=region, profile_name=profile)
         known = session.get_credentials() is not None
     except BotoCoreError as error:
         raise BatchctlError(f"AWS cannot be reached: {error}.") from error
     if session.region_name is None:
-        raise UsageError(f"The region of stack {name} is not known. Give it with --region.")
+        raise UsageError("The AWS region is not known. Give it with --region.")
     if not known:
         raise BatchctlError(
-            f"There are no AWS credentials to look for stack {name} with. Sign in, or name a"
-            " profile with --profile."
+            "There are no AWS credentials. Sign in, or name a profile with --profile."
         )
-    if role is not None:
-        session = in_role(session, role)
+    return session if role is None else in_role(session, role)
+
+
+def deployed(name: str, region: str | None, profile: str | None, role: str | None = None) -> Target:
+    """Find a stack on AWS, in another role when one is given.
+
+    Raises BatchctlError when there is none of that name, or the account cannot be reached.
+    """
+    session = signed_in(region, profile, role)
     found = find_stack(session, name)
     if found is None:
         raise BatchctlError(

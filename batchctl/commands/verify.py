@@ -13,14 +13,17 @@ import typer
 
 from batchctl import console
 from batchctl.alarms import Alarms
+from batchctl.aws import aws_client_factory
 from batchctl.commands.options import JsonLine, Profile, Region
 from batchctl.commands.run import Wish, advice, perform
-from batchctl.commands.target import Target, deployed
-from batchctl.errors import BatchctlError
+from batchctl.commands.states import verify_states
+from batchctl.commands.target import Target, deployed, signed_in
+from batchctl.errors import BatchctlError, UsageError
 from batchctl.migrations import migrate
 from batchctl.run.report import RunReport
 from batchctl.run.summary import summary
 from batchctl.run.verdict import LEFT_TO_ANOTHER
+from batchctl.states.trial import checkouts_definition, deployed_definition
 
 # An earlier run may be under way: it ends within five minutes.
 _ATTEMPTS: Final = 7
@@ -29,7 +32,17 @@ _PAUSE_S: Final = 60.0
 
 def verify(
     *,
-    stack: Annotated[str, typer.Option(metavar="NAME", help="The stack that was just deployed.")],
+    stack: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The stack that was just deployed.")
+    ] = None,
+    states: Annotated[
+        bool,
+        typer.Option(
+            "--states",
+            help="Only try each state of the workflow on Step Functions, with mocked functions:"
+            " nothing runs. Without --stack, the workflow of this checkout.",
+        ),
+    ] = False,
     role: Annotated[
         str | None, typer.Option(metavar="ARN", help="A role to do it in, in the stack's account.")
     ] = None,
@@ -44,7 +57,17 @@ def verify(
 
     The status is 0 only when the run completed with everybody accounted for and no alarm rings.
     """
+    if stack is None:
+        if not states:
+            raise UsageError("Name the stack with --stack.")
+        client = aws_client_factory(signed_in(region, profile, role))
+        verify_states(client, checkouts_definition(), as_json=as_json)
+        return
     target = deployed(stack, region, profile, role)
+    if states:
+        definition = deployed_definition(target.client, target.stack.state_machine_arn)
+        verify_states(target.client, definition, as_json=as_json)
+        return
     migrate(target.client, target.stack, console.step)
     report = first_run(target)
     alarms = Alarms(target.client, target.stack.name)

@@ -146,6 +146,59 @@ class Machine:
         self._execution.seconds = self._now
         return self._execution
 
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a call of TestState, as far as the cases of `batchctl.states` use it.
+
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_TestState.html
+        """
+        state = json.loads(request["definition"])
+        given, context = json.loads(request["input"]), json.loads(request.get("context", "{}"))
+        mock = request.get("mock", {})
+        seen = self._inspected(state, given, context)
+        try:
+            if "errorOutput" in mock:
+                error = StatesError(mock["errorOutput"]["error"], mock["errorOutput"]["cause"])
+                spent = request["stateConfiguration"]["retrierRetryCount"]
+                return seen | self._answer_to(error, state, given, context, spent)
+            if "result" in mock:
+                states = {"input": given, "context": context, "result": json.loads(mock["result"])}
+                output, following = self._fill(state["Output"], states), state.get("Next")
+            else:
+                plain = getattr(self, f"_{state['Type'].lower()}")
+                output, following = plain("", state, given, context)
+        except StatesError as error:
+            return {"status": "FAILED", "error": error.name, "cause": error.cause}
+        answer = {"status": "SUCCEEDED", "output": json.dumps(output), "nextState": following}
+        return seen | {name: value for name, value in answer.items() if value is not None}
+
+    def _inspected(
+        self, state: Mapping[str, Any], given: Any, context: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        states = {"input": given, "context": context}
+        data: dict[str, Any] = {}
+        if "Arguments" in state:
+            data["afterArguments"] = json.dumps(self._fill(state["Arguments"], states))
+        if "MaxConcurrency" in state:
+            data["maxConcurrency"] = self._fill(state["MaxConcurrency"], states)
+        return {"inspectionData": data} if data else {}
+
+    def _answer_to(
+        self,
+        error: StatesError,
+        state: dict[str, Any],
+        given: Any,
+        context: Mapping[str, Any],
+        spent: int,
+    ) -> dict[str, Any]:
+        told = {"error": error.name, "cause": error.cause}
+        retrier = _matching(state.get("Retry", []), error)
+        if retrier is not None and spent < state["Retry"][retrier]["MaxAttempts"]:
+            return {"status": "RETRIABLE", **told}
+        output, following = self._caught(error, state, given, context)
+        return {
+            "status": "CAUGHT_ERROR", "output": json.dumps(output), "nextState": following, **told
+        }  # fmt: skip
+
     def _run(self, machine: Mapping[str, Any], given: Any, context: Mapping[str, Any]) -> Any:
         name = machine["StartAt"]
         while True:
@@ -233,16 +286,25 @@ class Machine:
                     self._pass_time(_longest_pause(retriers[retrier], retries[retrier]))
                     retries[retrier] += 1
                     continue
-                catcher = _matching(state.get("Catch", []), error)
-                if catcher is None:
-                    raise
-                caught = state["Catch"][catcher]
-                states = {
-                    "input": given,
-                    "context": context,
-                    "errorOutput": {"Error": error.name, "Cause": error.cause},
-                }
-                return self._fill(caught["Output"], states), caught["Next"]
+                return self._caught(error, state, given, context)
+
+    def _caught(
+        self,
+        error: StatesError,
+        state: Mapping[str, Any],
+        given: Any,
+        context: Mapping[str, Any],
+    ) -> tuple[Any, str]:
+        catcher = _matching(state.get("Catch", []), error)
+        if catcher is None:
+            raise error
+        caught = state["Catch"][catcher]
+        states = {
+            "input": given,
+            "context": context,
+            "errorOutput": {"Error": error.name, "Cause": error.cause},
+        }
+        return self._fill(caught["Output"], states), caught["Next"]
 
     def _choice(
         self, _name: str, state: dict[str, Any], given: Any, context: Mapping[str, Any]

@@ -43,7 +43,7 @@ def run(*words: str) -> Result:
             ["--stack", "acme", "--users", "3", "--api-error-rate", "0"],
             "--users and --api-error-rate can only be used on the local cloud, without --stack",
         ),
-        (["--stack", "acme"], "The region of stack acme is not known. Give it with --region."),
+        (["--stack", "acme"], "The AWS region is not known. Give it with --region."),
     ],
 )
 def test_a_wrong_word_is_named_and_nothing_is_started(
@@ -59,8 +59,16 @@ def test_a_wrong_word_is_named_and_nothing_is_started(
 def test_an_account_nobody_signed_in_to_is_named(nowhere: Path) -> None:
     result = run("--stack", "acme", "--region", "us-east-1")
     assert result.exit_code == 1
-    assert "There are no AWS credentials to look for stack acme with" in result.stderr
+    assert "There are no AWS credentials. Sign in" in result.stderr
     assert not nowhere.exists()
+
+
+def test_the_region_is_also_taken_from_where_the_aws_cli_takes_it(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+    assert "There are no AWS credentials" in run("--stack", "acme").stderr
 
 
 def test_an_unknown_profile_is_named(nowhere: Path) -> None:

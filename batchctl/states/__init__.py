@@ -1,0 +1,1 @@
+"""Try the workflow's states one by one on Step Functions itself, with mocked functions."""
