@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.errors import MigrationError
-from batch_core.ports import SchemaStore, SqlFile
+from batch_core.job import Table
+from batch_core.ports import SchemaStore, SqlFile, UniqueKey
+from batch_core.records import Record
+from batch_core.table_faults import faults_of
 from batchctl.local.ports import free_port
 from tests.support.fakes import FakeSchemaStore
 from tests.support.mariadb import Schema
+from tests.support.world import MySqlWorld
 
+RECORD = Record(
+    tenant="demo",
+    run_id="run",
+    chunk=0,
+    group=0,
+    version=1,
+    trace_id="",
+    segment_id="",
+    part=0,
+    columns=(),
+    rows=(),
+)
 ONE = SqlFile("job", 1, "0001_one.sql", ("CREATE TABLE one (id INT)", "CREATE TABLE uno (id INT)"))
 TWO = SqlFile("job", 2, "0002_two.sql", ("CREATE TABLE two (id INT)",))
 
@@ -94,8 +114,10 @@ def test_the_facts_about_a_table_are_what_the_database_says(
 ) -> None:
     create = (
         "CREATE TABLE t (a INT NOT NULL, b VARCHAR(9) NULL,"
-        " c CHAR(1) CHARACTER SET latin1 NOT NULL, v BIGINT NOT NULL,"
-        " PRIMARY KEY (a), UNIQUE KEY two (c, v), KEY three (b))"
+        " c CHAR(4) CHARACTER SET latin1 NOT NULL, v BIGINT UNSIGNED NOT NULL,"
+        " d INT NOT NULL DEFAULT 5, twice INT AS (a * 2) STORED,"
+        " made DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,"
+        " PRIMARY KEY (a), UNIQUE KEY two (c(3), v), KEY three (b))"
         " ENGINE = MyISAM DEFAULT CHARSET = utf8mb4"
     )
     mysql_store.migrate([SqlFile("job", 1, "0001_t.sql", (create,))])
@@ -104,10 +126,103 @@ def test_the_facts_about_a_table_are_what_the_database_says(
 
     assert facts is not None
     assert facts.engine == "MyISAM"
-    assert facts.columns == {"a", "b", "c", "v"}
-    assert facts.nullable == {"b"}
-    assert facts.charsets == {"utf8mb4", "latin1"}
-    assert set(facts.unique_keys) == {("a",), ("c", "v")}
+    of = facts.columns
+    assert list(of) == ["a", "b", "c", "v", "d", "twice", "made"]
+    assert [name for name in of if of[name].nullable] == ["b", "twice"]
+    assert [name for name in of if of[name].required] == ["a", "c", "v"]
+    assert [name for name in of if of[name].generated] == ["twice"]
+    assert (of["c"].type, of["c"].declared, of["c"].charset) == ("char", "char(4)", "latin1")
+    assert (of["v"].type, of["b"].charset) == ("bigint", "utf8mb4")
+    assert set(facts.unique_keys) == {UniqueKey(("a",)), UniqueKey(("c", "v"), prefix_of="c")}
+    assert facts.referring == set()
+    assert facts.triggers_before == {}
+
+
+def test_keys_that_count_and_refer_and_triggers_are_among_the_facts(
+    database: Database, mysql_store: MySqlSchemaStore
+) -> None:
+    statements = (
+        "CREATE TABLE parent (id BIGINT AUTO_INCREMENT PRIMARY KEY, n INT, KEY (n, id))",
+        "CREATE TABLE t (a BIGINT PRIMARY KEY, b INT, c BIGINT)",
+        "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES parent (id)",
+        "ALTER TABLE t ADD FOREIGN KEY (b, c) REFERENCES parent (n, id)",
+        "CREATE TRIGGER first BEFORE INSERT ON t FOR EACH ROW SET NEW.a = 1",
+        "CREATE TRIGGER second BEFORE UPDATE ON t FOR EACH ROW SET NEW.b = 2",
+        "CREATE TRIGGER third AFTER INSERT ON t FOR EACH ROW SET @x = 3",
+        "CREATE TRIGGER fourth BEFORE DELETE ON t FOR EACH ROW SET @x = 4",
+    )
+    mysql_store.migrate([SqlFile("job", 1, "0001_t.sql", statements)])
+
+    parent, facts = mysql_store.facts("parent"), mysql_store.facts("t")
+
+    assert parent is not None
+    assert facts is not None
+    assert parent.columns["id"].counts
+    assert facts.referring == {"a"}
+    assert facts.triggers_before == {"first": "SET NEW.a = 1", "second": "SET NEW.b = 2"}
+
+
+# What collations that are not exact take for one another: case, accents composed and apart, kana,
+# emoji of several code points, blanks.
+letters = [*"aAbBéßsSかがカｶ😀👩ﬁ ", "e\u0301", "ss", "fi", "\u200d", "か\u3099"]
+ids = st.lists(st.sampled_from(letters), max_size=4).map("".join)
+
+
+@given(st.sets(ids, min_size=2, max_size=30))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_under_the_collation_that_is_demanded_all_ids_stay_apart(
+    mysql_world: MySqlWorld, users: set[str]
+) -> None:
+    store = MySqlSchemaStore(mysql_world.database)
+    table = Table("exact", ("n",))
+    create = (
+        "CREATE TABLE IF NOT EXISTS exact (user_id VARCHAR(40) NOT NULL PRIMARY KEY, n INT,"
+        " version BIGINT NOT NULL) CHARSET utf8mb4"
+    )
+    mysql_world.database.ask(lambda s: s.execute(create))
+    facts = store.facts("exact")
+    if faults := faults_of(table, facts):
+        ((_, _, alter),) = [fault.partition("; ALTER") for fault in faults]
+        mysql_world.database.ask(lambda s: s.execute(f"ALTER{alter}"))
+        assert faults_of(table, store.facts("exact")) == []
+    rows = tuple((user, n) for n, user in enumerate(sorted(users)))
+    record = replace(RECORD, columns=("user_id", "n"), rows=rows)
+
+    assert mysql_world.rows.write(table, [record]) == []
+
+    stored = mysql_world.database.ask(lambda s: s.rows("SELECT user_id, n FROM exact"))
+    assert sorted(stored) == sorted(rows)
+    mysql_world.database.ask(lambda s: s.execute("DELETE FROM exact"))
+
+
+REST = "n INT, version BIGINT NOT NULL"
+
+
+@pytest.mark.parametrize(
+    ("columns", "fault"),
+    [
+        (f"user_id VARCHAR(40) PRIMARY KEY, {REST}", "ids that differ may be one row"),
+        (f"user_id CHAR(40) PRIMARY KEY, {REST}", "ids that differ may be one row"),
+        (f"user_id VARCHAR(40) COLLATE utf8mb4_bin PRIMARY KEY, {REST}", "ids that differ may be"),
+        (f"user_id VARCHAR(40), {REST}, PRIMARY KEY (user_id(8))", "beginning of user_id only"),
+        (f"user_id BIGINT AUTO_INCREMENT PRIMARY KEY, {REST}", "counts by itself"),
+        ("user_id BIGINT PRIMARY KEY, n INT, version INT NOT NULL", "version of type int"),
+        ("user_id BIGINT PRIMARY KEY, n INT, version CHAR(9) NOT NULL", "version of type char(9)"),
+        (f"user_id BIGINT PRIMARY KEY, {REST}, m INT NOT NULL", "requires the column m"),
+        (
+            "user_id BIGINT PRIMARY KEY, m INT, n INT AS (m) STORED, version BIGINT NOT NULL",
+            "generates the column n",
+        ),
+    ],
+)
+def test_a_table_of_the_kinds_that_swallow_users_is_faulty(
+    database: Database, mysql_store: MySqlSchemaStore, columns: str, fault: str
+) -> None:
+    database.ask(lambda s: s.execute(f"CREATE TABLE t ({columns}) CHARSET utf8mb4"))
+
+    assert fault in "; ".join(faults_of(Table("t", ("n",)), mysql_store.facts("t")))
 
 
 def test_a_second_migration_at_the_same_time_is_refused(

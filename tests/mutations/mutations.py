@@ -28,6 +28,8 @@ PRODUCER: Final = "tests/faults/test_stream_producer.py"
 HOSTILE_API: Final = "tests/contract/test_api_client_hostile.py"
 ROW_STORE: Final = "tests/contract/test_row_store.py"
 RUN_LEDGER: Final = "tests/contract/test_run_ledger.py"
+CONNECTION: Final = "tests/contract/test_mysql_connection.py"
+TABLE_FAULTS: Final = "tests/unit/test_table_faults.py"
 CALL_API: Final = "tests/unit/test_call_api.py"
 FINISH_RUN: Final = "tests/unit/test_finish_run.py"
 LIST_USERS: Final = "tests/unit/test_list_users.py"
@@ -536,10 +538,44 @@ DATABASE_MUTATIONS: Final = (
     Mutation(
         "a second unique key is accepted",
         (59,),
-        f"{CORE}/migrate.py",
-        "    if facts.unique_keys != ((table.key,),):\n",
+        f"{CORE}/table_faults.py",
+        "    if [key.columns for key in facts.unique_keys] != [(table.key,)]:\n",
         "    if not facts.unique_keys:\n",
         (f"{SCHEMA}::test_a_second_unique_key_is_refused_at_migration",),
+    ),
+    Mutation(
+        "a key that takes ids that differ for one is accepted",
+        (),
+        f"{CORE}/table_faults.py",
+        "    if key.collation == exact and not padded:\n",
+        "    if key.collation is not None:\n",
+        (
+            (
+                f"{TABLE_FAULTS}::test_a_key_that_refers_to_another_table_may_have_the_collation"
+                "_of_that_one"
+            ),
+        ),
+    ),
+    Mutation(
+        "a server that is not strict is written to",
+        (),
+        f"{ADAPTERS}/mysql_connection.py",
+        '        if not STRICT_MODES & set(mode.split(",")):\n',
+        "        if not mode:\n",
+        (
+            (
+                f"{CONNECTION}::test_a_migration_of_a_server_that_is_not_strict_is_refused_and"
+                "_changes_nothing"
+            ),
+        ),
+    ),
+    Mutation(
+        "a certificate that does not verify is waited out",
+        (),
+        f"{ADAPTERS}/mysql_connection.py",
+        "            if mistrust := _mistrust(error):\n",
+        "            if mistrust := '':\n",
+        (f"{CONNECTION}::test_a_server_of_another_authority_is_refused_at_once",),
     ),
 )
 

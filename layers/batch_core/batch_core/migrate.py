@@ -16,7 +16,8 @@ from typing import Any, Final
 from batch_core.errors import MigrationError
 from batch_core.job import Table
 from batch_core.observability import logger
-from batch_core.ports import SchemaStore, SqlFile, TableFacts
+from batch_core.ports import SchemaStore, SqlFile
+from batch_core.table_faults import faults_of
 
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 # Text, names and comments, in which a semicolon means nothing; then the semicolon.
@@ -130,24 +131,3 @@ def _statement(parts: Sequence[str]) -> Iterator[str]:
         raise ValueError("DELIMITER is a command of the mysql client; write plain statements")
     if text:
         yield text
-
-
-def faults_of(table: Table, facts: TableFacts | None) -> list[str]:
-    """Say what the job's table lacks for the guarded upsert to be right; empty when it is fine."""
-    if facts is None:
-        return ["does not exist; create it in layers/job/schema"]
-    faults = []
-    if missing := {table.key, table.version, *table.columns} - facts.columns:
-        faults.append(f"lacks the columns {', '.join(sorted(missing))}, which the job names")
-    if table.version in facts.nullable:
-        faults.append(f"has a nullable {table.version}: no row is newer than NULL")
-    # ON DUPLICATE KEY UPDATE changes whichever row the first violated key leads to.
-    if facts.unique_keys != ((table.key,),):
-        keys = ", ".join(f"({', '.join(key)})" for key in facts.unique_keys) or "none"
-        faults.append(f"must have one unique key, its primary key ({table.key}); it has {keys}")
-    if facts.engine.lower() != "innodb":
-        faults.append(f"uses the engine {facts.engine}; rows and ledger need InnoDB's transactions")
-    if facts.charsets - {"utf8mb4"}:
-        wrong = ", ".join(sorted(facts.charsets - {"utf8mb4"}))
-        faults.append(f"has text in {wrong}; only utf8mb4 holds every character")
-    return faults

@@ -7,7 +7,7 @@ and one contract suite runs on both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from batch_core.job import Request, Response, Table, User
@@ -293,14 +293,64 @@ class SqlFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """What the database says about a column.
+
+    Parameters
+    ----------
+    type, declared
+        Such as "varchar" and "varchar(18)", in lower case.
+    required
+        Whether a row that does not name the column is refused.
+    generated
+        Whether it is worked out from other columns.
+    counts
+        Whether it gives itself numbers (AUTO_INCREMENT).
+    charset, collation
+        None unless it holds text.
+    """
+
+    name: str
+    type: str
+    declared: str
+    nullable: bool = False
+    required: bool = False
+    generated: bool = False
+    counts: bool = False
+    charset: str | None = None
+    collation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """A unique key; `prefix_of` is a column of which it holds the beginning only."""
+
+    columns: tuple[str, ...]
+    prefix_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TableFacts:
-    """What the database says about a table."""
+    """What the database says about a table.
+
+    Parameters
+    ----------
+    columns
+        By name.
+    referring
+        The columns that are a foreign key by themselves.
+    triggers_before
+        The statements of the triggers that may change a row before it is stored, by name.
+    exact_collation
+        The collation of this server under which every two texts that differ are told apart.
+    """
 
     engine: str
-    columns: frozenset[str]
-    nullable: frozenset[str]
-    charsets: frozenset[str]  # of its text columns
-    unique_keys: tuple[tuple[str, ...], ...]
+    columns: Mapping[str, ColumnFacts]
+    unique_keys: tuple[UniqueKey, ...]
+    exact_collation: str
+    referring: frozenset[str] = frozenset()
+    triggers_before: Mapping[str, str] = field(default_factory=dict)
 
 
 class SchemaStore(Protocol):

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from batch_core.adapters.mysql_connection import Session
 from batch_core.adapters.mysql_errors import LOCK_WAIT_TIMEOUT, number_of
-from batch_core.errors import DatabaseError, MigrationError, UnreachableDatabaseError
-from batch_core.ports import TableFacts
+from batch_core.errors import (
+    DatabaseError,
+    MigrationError,
+    SchemaError,
+    UnreachableDatabaseError,
+)
+from batch_core.ports import ColumnFacts, TableFacts, UniqueKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +29,10 @@ LOCK_ATTEMPTS: Final = 5
 
 # Another migration of the same schema; these end within minutes.
 _MUTEX_SECONDS: Final = 10
+
+# Compare code points and do not pad, so that all texts that differ stay apart: utf8mb4_bin does not
+# tell a trailing blank. The first is MySQL's, from 8.0.17 on, the second MariaDB's.
+EXACT_COLLATIONS: Final = ("utf8mb4_0900_bin", "utf8mb4_nopad_bin")
 
 _CREATE: Final = """
 CREATE TABLE IF NOT EXISTS batch_migration (
@@ -150,23 +159,87 @@ def _facts(session: Session, table: str) -> TableFacts | None:
     )
     if found is None:
         return None
-    columns = session.rows(
-        "SELECT COLUMN_NAME, IS_NULLABLE, CHARACTER_SET_NAME FROM information_schema.COLUMNS"
-        " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-        (table,),
+    return TableFacts(
+        engine=str(found[0]),
+        columns=_columns(session, table),
+        unique_keys=_unique_keys(session, table),
+        exact_collation=_exact_collation(session),
+        referring=_referring(session, table),
+        triggers_before=dict(
+            session.rows(
+                "SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS"
+                " WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = %s"
+                " AND ACTION_TIMING = 'BEFORE' AND EVENT_MANIPULATION <> 'DELETE'",
+                (table,),
+            )
+        ),
     )
-    keys: dict[str, list[str]] = {}
-    for key, column in session.rows(
-        "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS"
+
+
+def _columns(session: Session, table: str) -> dict[str, ColumnFacts]:
+    columns = {}
+    for name, kind, declared, nullable, default, extra, charset, collation in session.rows(
+        "SELECT COLUMN_NAME, LOWER(DATA_TYPE), LOWER(COLUMN_TYPE), IS_NULLABLE = 'YES',"
+        " COLUMN_DEFAULT, LOWER(EXTRA), CHARACTER_SET_NAME, COLLATION_NAME"
+        " FROM information_schema.COLUMNS"
+        " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
+        (table,),
+    ):
+        counts = "auto_increment" in extra
+        # "DEFAULT_GENERATED" is MySQL's word for a default that is an expression.
+        generated = "generated" in extra.split()
+        columns[name] = ColumnFacts(
+            name,
+            kind,
+            declared,
+            nullable=bool(nullable),
+            required=not (nullable or counts or generated) and default is None,
+            generated=generated,
+            counts=counts,
+            charset=charset,
+            collation=collation,
+        )
+    return columns
+
+
+def _unique_keys(session: Session, table: str) -> tuple[UniqueKey, ...]:
+    keys: dict[str, list[tuple[str, bool]]] = {}
+    # A key on an expression has no column's name.
+    for key, column, prefix in session.rows(
+        "SELECT INDEX_NAME, COALESCE(COLUMN_NAME, 'an expression'), SUB_PART IS NOT NULL"
+        " FROM information_schema.STATISTICS"
         " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s AND NON_UNIQUE = 0"
         " ORDER BY INDEX_NAME, SEQ_IN_INDEX",
         (table,),
     ):
-        keys.setdefault(key, []).append(column)
-    return TableFacts(
-        engine=str(found[0]),
-        columns=frozenset(name for name, _, _ in columns),
-        nullable=frozenset(name for name, nullable, _ in columns if nullable == "YES"),
-        charsets=frozenset(charset for _, _, charset in columns if charset),
-        unique_keys=tuple(tuple(key) for key in keys.values()),
+        keys.setdefault(key, []).append((column, bool(prefix)))
+    return tuple(
+        UniqueKey(
+            tuple(column for column, _ in parts),
+            next((column for column, prefix in parts if prefix), None),
+        )
+        for parts in keys.values()
     )
+
+
+def _referring(session: Session, table: str) -> frozenset[str]:
+    return frozenset(
+        column
+        for (column,) in session.rows(
+            "SELECT MAX(COLUMN_NAME) FROM information_schema.KEY_COLUMN_USAGE"
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s"
+            " AND REFERENCED_TABLE_NAME IS NOT NULL GROUP BY CONSTRAINT_NAME HAVING COUNT(*) = 1",
+            (table,),
+        )
+    )
+
+
+def _exact_collation(session: Session) -> str:
+    row = session.row(
+        "SELECT COLLATION_NAME FROM information_schema.COLLATIONS"
+        " WHERE COLLATION_NAME IN (%s, %s) ORDER BY COLLATION_NAME LIMIT 1",
+        EXACT_COLLATIONS,
+    )
+    if row is None:
+        raise SchemaError(f"the server has none of the collations {', '.join(EXACT_COLLATIONS)}")
+    return str(row[0])
