@@ -49,7 +49,10 @@ GATES: dict[str, list[str]] = {
         *(f"tests/template/test_{name}.py" for name in ("foundation", "parameters", "pipeline")),
         "tests/template/test_documentation.py",
     ],
-    "permissions": ["pytest", "-q", "--tb=short", "tests/template/test_permissions.py"],
+    "permissions": [
+        *("pytest", "-q", "--tb=short", "tests/template/test_permissions.py"),
+        "tests/template/test_deploying_roles.py",
+    ],
     "arrows": ["pytest", "-q", "--tb=short", "tests/architecture"],
     "parliament": [f"{GATES_BIN}/python", "scripts/policies.py", f"{RENDERED}/policies"],
     "cfn-guard": [

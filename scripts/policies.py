@@ -17,7 +17,7 @@ import parliament
 # Finding: the policies in which it is known and right, and why.
 KNOWN = {
     # Network interfaces have no ids beforehand; access.yaml allows whole services on purpose.
-    "RESOURCE_STAR": "template.NetworkPolicy|access.(Boundary|ResourcesPolicy|DeployRole.Deploy)",
+    "RESOURCE_STAR": "template.NetworkPolicy|access.(Boundary|ResourcesPolicy|VerifyRole.Verify)",
     # Whole services on a tenant's names, though some actions are about other things; a connection
     # is of one of two services, by its age.
     "RESOURCE_MISMATCH": "access.(Boundary|ResourcesPolicy)|pipeline.PipelineRole.Pipeline",

@@ -88,8 +88,6 @@ def mend_trust(client: Callable[[str], Any], role: str) -> None:
     for statement in trust["Statement"]:
         named = statement.get("Condition", {}).get("ArnLike", {})
         if "aws:PrincipalArn" in named:
-            named["aws:PrincipalArn"] = [
-                f"{arn.replace(':iam:', ':sts:').replace(':role/', ':assumed-role/')}/*"
-                for arn in named["aws:PrincipalArn"]
-            ]
+            arn = named["aws:PrincipalArn"].replace(":iam:", ":sts:")
+            named["aws:PrincipalArn"] = f"{arn.replace(':role/', ':assumed-role/')}/*"
     iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))

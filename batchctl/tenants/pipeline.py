@@ -115,7 +115,7 @@ def _deploy(tenant: Tenant) -> list[str]:
 
 
 def _verify(tenant: Tenant) -> list[str]:
-    given = {"STACK": tenant.stack, "ROLE": _role(tenant, "deploy")}
+    given = {"STACK": tenant.stack, "ROLE": _role(tenant, "verify")}
     variables = json.dumps([{"name": name, "value": value} for name, value in given.items()])
     return [
         f"- Name: {tenant.name}-verify",

@@ -43,7 +43,7 @@ if status == 0 and sys.argv[1] == "build":
     fit_to_the_emulator(Path(".aws-sam/build/template.yaml"))
 sys.exit(status)
 """
-_OF_ACCESS: Final = ("-deploy", "-cloudformation")
+_OF_ACCESS: Final = ("-deploy", "-verify", "-cloudformation")
 _WAIT: Final = {"Delay": 1, "MaxAttempts": 300}
 _PUSHER: Final = ("-c", "user.name=rehearsal", "-c", "user.email=rehearsal@example.com")
 
@@ -186,7 +186,8 @@ class Place:
             Capabilities=["CAPABILITY_NAMED_IAM"],
         )
         self._settled(f"access-{tenant}", "stack_create_complete")
-        emulator.mend_trust(self.cloud.client, f"batch-{tenant}-deploy")
+        for role in ("deploy", "verify"):
+            emulator.mend_trust(self.cloud.client, f"batch-{tenant}-{role}")
 
     def make_database(self, tenant: str) -> str:
         """Make a schema with its user, and return the secret that holds the password."""

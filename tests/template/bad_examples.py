@@ -29,6 +29,7 @@ def of(gate: str, *rows: tuple[str, ...]) -> list[Example]:
     return [Example(gate, *row) for row in rows]
 
 
+ACCESS = "access.yaml"
 FOUNDATION = "foundation.yaml"
 PIPELINE = "pipeline.yaml"
 BOUNDARY = (
@@ -435,6 +436,20 @@ EXAMPLES = [
             "CallApiFunctionRole",
             "      Role: !GetAtt CallApiRole.Arn\n",
             "      Policies: [S3CrudPolicy: {BucketName: !Ref PayloadBucket}]\n",
+        ),
+        (
+            "a deploying role that lacks an action",
+            "rds:DescribeDBProxies",
+            "              - rds:*DBProx*\n",
+            "              - rds:*DBProxy*\n",
+            ACCESS,
+        ),
+        (
+            "a deploying role that lacks a resource",
+            "lambda:PublishLayerVersion",
+            ":layer:batch-${TenantId}-*\n",
+            ":layer:${TenantId}-*\n",
+            ACCESS,
         ),
         (
             "a star without a reason",

@@ -25,13 +25,14 @@ from tests.template.translation import Json, of_type, translate
 ACCOUNT = "111122223333"
 SECRET = f"arn:aws:secretsmanager:ap-northeast-1:{ACCOUNT}:secret:batch/acme/database-AbCdEf"
 KEY = f"arn:aws:kms:ap-northeast-1:{ACCOUNT}:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+ARTIFACT_KEY = f"arn:aws:kms:ap-northeast-1:{ACCOUNT}:key/1a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
 REQUIRED = {
     "TenantId": "acme",
     "ApiBaseUrl": "https://api.example.com",
     "DatabaseUser": "batch_acme",
     "PipelineAccount": ACCOUNT,
-    "ArtifactsArn": "arn:aws:s3:::batch-pipeline-artifacts",
-    "ArtifactKeyArn": KEY,
+    "ArtifactsArn": "arn:aws:s3:::batch-pipeline-artifacts-1a2b3c4d5e6f",
+    "ArtifactKeyArn": ARTIFACT_KEY,
     "TenantAccounts": ACCOUNT,
     "ConnectionArn": f"arn:aws:codeconnections:ap-northeast-1:{ACCOUNT}:connection/0a1b2c3d",
     "S3PrefixListId": "pl-0123456789abcdef0",
@@ -61,12 +62,16 @@ PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::Region": "ap-northeast-1",
-    "AWS::StackId": f"arn:aws:cloudformation:ap-northeast-1:{ACCOUNT}:stack/batch-acme/0a1b",
-    "AWS::StackName": "batch-acme",
     "AWS::URLSuffix": "amazonaws.com",
 }
-# What a reference to a resource, or to its ARN, becomes; any other, and any other attribute, is
-# named by the logical id.
+# What a stack of each template is called.
+STACKS = {
+    "template": "batch-acme",
+    "access": "access-acme",
+    "pipeline": "batch-pipeline",
+    "foundation": "batch-foundation",
+}
+# What a reference to the ARN of a resource becomes; any other attribute is named by the logical id.
 ARNS = {
     "CodeBuild::Project": "codebuild:{place}:project/{name}",
     "IAM::ManagedPolicy": "iam::{account}:policy/{name}",
@@ -81,15 +86,29 @@ ARNS = {
     "SQS::Queue": "sqs:{place}:{name}",
     "StepFunctions::StateMachine": "states:{place}:stateMachine:{name}",
 }
+# The property that names a resource. Without it, or without such a property, CloudFormation does.
+NAMED_BY = {
+    "CloudWatch::Alarm": "AlarmName",
+    "CloudWatch::CompositeAlarm": "AlarmName",
+    "CloudWatch::Dashboard": "DashboardName",
+    "IAM::ManagedPolicy": "ManagedPolicyName",
+    "IAM::Role": "RoleName",
+    "Lambda::LayerVersion": "LayerName",
+    "Logs::LogGroup": "LogGroupName",
+    "RDS::DBProxy": "DBProxyName",
+}
 REF_IS_ARN = {"IAM::ManagedPolicy", "SNS::Topic", "StepFunctions::StateMachine"}
+# What CloudFormation puts behind a name that it makes up.
+SUFFIX = "1A2B3C4D5E6F"
 NOTHING = object()
 
 
 class Stack:
-    """A template and the values of its parameters."""
+    """A template, the values of its parameters, and the name of its stack."""
 
-    def __init__(self, template: Json, given: dict[str, str]) -> None:
+    def __init__(self, template: Json, given: dict[str, str], stack: str = "batch-acme") -> None:
         self._template = template
+        self._stack = stack
         parameters = template.get("Parameters", {})
         self._values: dict[str, Any] = {
             name: given.get(name, text(parameter.get("Default", "given")))
@@ -98,7 +117,10 @@ class Stack:
         for name, parameter in parameters.items():
             if parameter["Type"] == "CommaDelimitedList":
                 self._values[name] = self._values[name].split(",")
-        self._values |= PSEUDO
+        self._values |= PSEUDO | {
+            "AWS::StackId": f"arn:aws:cloudformation:ap-northeast-1:{ACCOUNT}:stack/{stack}/0a1b",
+            "AWS::StackName": stack,
+        }
         self._functions: dict[str, Callable[[Any], Any]] = {
             "Ref": self._ref,
             "Fn::Cidr": lambda argument: [f"10.80.{n}.0/24" for n in range(int(argument[1]))],
@@ -189,18 +211,39 @@ class Stack:
         if kind in ARNS and (attribute.endswith("Arn") or (not attribute and kind in REF_IS_ARN)):
             place = f"{PSEUDO['AWS::Region']}:{ACCOUNT}"
             return "arn:aws:" + ARNS[kind].format(
-                name=f"batch-acme-{name}", account=ACCOUNT, place=place
+                name=self.physical_name(name), account=ACCOUNT, place=place
             )
-        return f"{name}.{attribute}" if attribute else name
+        return f"{name}.{attribute}" if attribute else self.physical_name(name)
+
+    def physical_name(self, name: str) -> str:
+        """What a resource is called: as its properties say, or as CloudFormation makes up names.
+
+        https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html
+        """
+        resource = self._template["Resources"][name]
+        kind = resource["Type"].removeprefix("AWS::")
+        given = resource.get("Properties", {}).get(NAMED_BY.get(kind, ""))
+        if given is not None:
+            return str(self.value(given))
+        if kind == "StepFunctions::StateMachine":  # its name does not carry the stack's
+            return f"{name}-{SUFFIX}"
+        whole = f"{self._stack}-{name}-{SUFFIX}"
+        return whole.lower() if kind in ("S3::Bucket", "RDS::DBCluster") else whole
+
+
+def stacks(path: Path, **always: str) -> Iterator[tuple[str, Stack]]:
+    """The stack of a template file, with everything optional and without; `always` has both."""
+    template = translate(yaml_parse(path.read_text("utf-8")))
+    for kind, given in GIVEN.items():
+        yield kind, Stack(template, given | always, STACKS.get(path.stem, "batch-acme"))
 
 
 def render(path: Path) -> Iterator[tuple[str, Json]]:
     """A template file with and without everything optional."""
-    written = yaml_parse(path.read_text("utf-8"))
-    template = translate(written)
-    for kind, given in GIVEN.items():
-        metadata = {"Serverless": template is not written, "Given": kind}
-        yield kind, {"Metadata": metadata, "Resources": Stack(template, given).resources()}
+    serverless = "Transform" in yaml_parse(path.read_text("utf-8"))
+    for kind, stack in stacks(path):
+        metadata = {"Serverless": serverless, "Given": kind}
+        yield kind, {"Metadata": metadata, "Resources": stack.resources()}
 
 
 def policies(template: Json) -> Iterator[tuple[str, Json]]:

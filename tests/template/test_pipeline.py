@@ -73,6 +73,7 @@ def test_tenants_of_a_wave_go_side_by_side_through_change_set_deployment_and_run
         )
         assert [each["RunOrder"] for each in (prepare, deploy, verify)] == [1, 2, 3]
         role = f"arn:${{AWS::Partition}}:iam::{tenant.account}:role/{tenant.stack}-deploy"
+        verifying = role.removesuffix("deploy") + "verify"
         assert short(prepare["RoleArn"]) == short(deploy["RoleArn"]) == role
         assert prepare["Configuration"]["ActionMode"] == "CHANGE_SET_REPLACE"
         assert prepare["Configuration"]["TemplatePath"] == "Package::template.yaml"
@@ -82,7 +83,7 @@ def test_tenants_of_a_wave_go_side_by_side_through_change_set_deployment_and_run
         variables = json.loads(short(verify["Configuration"]["EnvironmentVariables"]))
         assert {each["name"]: each["value"] for each in variables} == {
             "STACK": tenant.stack,
-            "ROLE": role,
+            "ROLE": verifying,
         }
         # With the wheels that were packaged, so that no mirror has a say in it.
         assert [each["Name"] for each in verify["InputArtifacts"]] == ["Source", "Package"]
@@ -113,6 +114,8 @@ def test_a_tenant_is_verified_with_what_was_packaged() -> None:
     (verify,) = (command for command in commands() if command.startswith("make verify "))
 
     assert 'WHEELS="$CODEBUILD_SRC_DIR_Package/client"' in verify
+    # One asterisk would leave out what is in folders.
+    assert yaml.safe_load((ROOT / "buildspec.yml").read_text())["artifacts"]["files"] == ["**/*"]
 
 
 def test_it_is_packaged_once_after_everything_was_tested() -> None:
@@ -190,18 +193,33 @@ def test_nobody_may_take_a_boundary_away_or_change_what_access_yaml_made() -> No
     assert [name for name in own if re.search(r"(Role|Policy)-", name)] == []
 
 
-def test_the_deploy_role_trusts_two_roles_of_the_pipeline_and_passes_one_to_cloudformation() -> (
-    None
-):
-    role = properties(template("access.yaml"), "DeployRole")
-    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-    trusted = [short(each) for each in trust["Condition"]["ArnLike"]["aws:PrincipalArn"]]
+@pytest.mark.parametrize(("role", "trusted"), [("Deploy", "Pipeline"), ("Verify", "Verify")])
+def test_each_role_trusts_the_one_role_of_the_pipeline_that_acts_as_it(
+    role: str, trusted: str
+) -> None:
+    (trust,) = properties(template("access.yaml"), f"{role}Role")["AssumeRolePolicyDocument"][
+        "Statement"
+    ]
 
-    assert [name.split("-")[-2] for name in trusted] == ["PipelineRole", "VerifyRole"]
+    assert short(trust["Condition"]["ArnLike"]["aws:PrincipalArn"]).endswith(
+        f":role/${{PipelineStack}}-{trusted}Role-*"
+    )
+
+
+def test_the_deploy_role_passes_one_role_to_cloudformation() -> None:
     (passing,) = (
         s for s in statements("access.yaml", "IAM::Role") if s["Action"] == "iam:PassRole"
     )
     assert short(passing["Resource"]) == "CloudFormationRole.Arn"
+
+
+@pytest.mark.parametrize("role", ["PipelineRole", "VerifyRole"])
+def test_the_longest_name_of_a_pipeline_leaves_the_names_of_its_roles_whole(role: str) -> None:
+    """CloudFormation cuts what is longer than 64 characters, and what trusts it by name ends."""
+    form = template("access.yaml")["Parameters"]["PipelineStack"]["AllowedPattern"]
+    longest = max(n for n in range(1, 64) if re.fullmatch(form, "p" * n))
+
+    assert len(f"{'p' * longest}-{role}-") + len("1A2B3C4D5E6F0") <= 64
 
 
 def outside(statement: Json) -> list[Any]:

@@ -39,7 +39,10 @@ def test_the_stages_are_those_of_the_file_with_their_actions_in_order() -> None:
     assert prepare.kind == "Deploy CloudFormation"
     assert prepare.role == "arn:aws:iam::111122223333:role/batch-canary-deploy"
     assert prepare.given["TemplateConfiguration"] == "Package::canary.json"
-    assert pipeline.variables(verify) == {"STACK": "batch-canary", "ROLE": prepare.role}
+    assert pipeline.variables(verify) == {
+        "STACK": "batch-canary",
+        "ROLE": prepare.role.removesuffix("deploy") + "verify",
+    }
 
 
 def test_the_commands_are_those_of_the_files() -> None:
