@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from batch_core.codec import parse_json
+from batch_core.codec import parse_exact, parse_json
 from batch_core.records import Record, decode, encode
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def understand(key: str, body: bytes) -> PutAside:
     """
     read = {Kind.RECORD: _record, Kind.ROWS: _rows, Kind.BATCH: _batch}[_kind(key)]
     try:
-        return read(key.rpartition("/")[2], parse_json(body))
+        return read(key.rpartition("/")[2], parse_exact(body))
     except KeyError as error:
         raise ValueError(f"the field {error.args[0]} is missing") from error
     except (AttributeError, TypeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -52,10 +53,10 @@ def _time(value: Any, field: str) -> datetime:
     return instant.astimezone(UTC)
 
 
-def _number(value: Any, field: str, largest: float) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+def _number(value: Any, field: str, largest: float) -> float | Decimal:
+    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         raise RejectError(f"{field} must be a number")
-    if abs(value) > largest:
+    if not -largest <= value <= largest:
         raise RejectError(f"{field} is beyond {largest}")
     return value
 

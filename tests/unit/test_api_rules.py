@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 from datetime import UTC, datetime
+from decimal import Decimal
+from math import nan
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -166,7 +168,7 @@ def test_an_etag_that_is_no_header_is_refused(etag: Any) -> None:
     assert refusal(Request("/", etag=etag)) == "bad_header"
 
 
-@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), "\ud800"])
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), "\ud800", [nan], Decimal("NaN")])
 def test_a_body_without_json_form_is_refused(value: Any) -> None:
     assert refusal(Request("/", method="POST", json={"x": value})) == "bad_body"
 
@@ -179,6 +181,11 @@ def test_without_json_there_is_no_body() -> None:
     call = made(Request("/", method="POST"))
     assert call.body is None
     assert "Content-Type" not in call.headers
+
+
+def test_a_number_is_sent_with_all_its_digits() -> None:
+    call = made(Request("/", method="POST", json={"a": 2**70, "b": Decimal("1.10")}))
+    assert call.body == b'{"a":1180591620717411303424,"b":1.10}'
 
 
 def test_json_is_sent_with_its_type() -> None:

@@ -81,6 +81,13 @@ def test_a_claim_leaves_room_in_its_state_however_large_its_value(size: int) -> 
     assert len(dump_json(claim)) <= CLAIM_COMPRESSED_BYTES + 200 < STATE_BYTES
 
 
+@given(st.recursive(st.integers(-(2**63), 2**64 - 1) | st.floats(), st.lists, max_leaves=200))
+def test_no_number_of_a_value_is_a_number_of_the_state(value: Any) -> None:
+    """JSONata reads each as a double, and would round the id of a user."""
+    claim = put(value, FakePayloadStore())
+    assert all(type(field) is str for name, field in claim.items() if name != "bytes")
+
+
 def test_a_retry_overwrites_the_same_key(store: FakePayloadStore, in_s3: dict[str, Any]) -> None:
     assert put([noise(90_000)], store)["key"] == in_s3["key"]
     assert list(store.objects) == ["runs/demo-20260131T102000Z/7/claims/4/0"]
@@ -167,6 +174,8 @@ def test_a_bomb_in_place_of_an_object_is_altered(
         {"kind": None},
         {"kind": "s3"},
         {"kind": "inline"},
+        {"kind": "inline", "text": "{"},
+        {"kind": "inline", "text": 7},
     ],
 )
 def test_a_claim_that_was_tampered_with_is_altered(

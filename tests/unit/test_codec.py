@@ -7,17 +7,21 @@ import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batch_core.codec import (
     OverLimitError,
     compress,
     decompress,
+    dump_exact,
     dump_json,
+    has_no_number,
+    parse_exact,
     parse_json,
     parse_strict_json,
 )
@@ -50,6 +54,86 @@ def test_what_is_written_is_read_back(value: Any) -> None:
 )
 def test_database_types_become_text(value: Any, text: bytes) -> None:
     assert dump_json(value) == text
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+json_numbers = st.from_regex(
+    r"\A-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][-+]?[0-9]{1,3})?\Z", fullmatch=True
+)
+
+
+def is_finite_double(text: str) -> bool:
+    return isfinite(float(text))
+
+
+@given(json_numbers.filter(is_finite_double))
+@example("123456789012345678901234567891")
+@example("12345678901234.56789")
+@example("0.1234567890123456789")
+@example("9007199254740993.0")
+@example("1e-400")
+def test_a_number_is_read_with_all_its_digits_and_written_with_them(text: str) -> None:
+    (number,) = parse_strict_json(b"[%b]" % text.encode())
+    assert Decimal(repr(number) if isinstance(number, float) else number) == Decimal(text)
+    written, _ = dump_exact([number])
+    assert parse_exact(written) == [number]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("18446744073709551616", int),
+        ("0.1", float),
+        ("1.10", float),
+        ("1e22", float),
+        ("0.30000000000000004", float),
+        ("0.10000000000000001", Decimal),
+        ("1e-400", Decimal),
+    ],
+)
+def test_a_number_is_a_float_where_that_is_the_number_as_written(text: str, kind: type) -> None:
+    assert type(parse_strict_json(text.encode())) is kind
+
+
+@given(json_values)
+def test_of_values_that_64_bits_and_doubles_hold_the_exact_text_is_the_usual_one(
+    value: Any,
+) -> None:
+    assert dump_exact(value) == (dump_json(value), False)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Decimal("1.10"), b"1.10"),
+        (Decimal("1E+3"), b"1000"),
+        ({"a": [2**64, -(2**80)]}, b'{"a":[18446744073709551616,-1208925819614629174706176]}'),
+        ((Decimal("0.1234567890123456789"),), b"[0.1234567890123456789]"),
+    ],
+)
+def test_a_number_that_they_do_not_hold_is_written_in_full_and_that_is_told(
+    value: Any, text: bytes
+) -> None:
+    assert dump_exact(value) == (text, True)
+
+
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), "\ud800", Decimal("NaN")])
+def test_what_has_no_exact_form_is_an_error(value: Any) -> None:
+    with pytest.raises(TypeError):
+        dump_exact({"x": value, "y": 2**64})
+
+
+no_numbers = st.sampled_from([float("nan"), float("inf"), float("-inf")])
+
+
+@given(json_values, no_numbers, st.integers(0, 3))
+def test_what_is_no_number_is_found_however_deep(value: Any, hidden: float, depth: int) -> None:
+    assert not has_no_number(value, dump_json(value))
+    wrapped: Any = hidden
+    for level in range(depth):
+        wrapped = [None, wrapped] if level % 2 else {"a": None, "b": (value, wrapped)}
+    assert has_no_number(wrapped, dump_json(wrapped))
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1, 2}, object(), "\ud800", 2**64])

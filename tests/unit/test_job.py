@@ -78,6 +78,7 @@ def test_whatever_the_sample_api_serves_can_be_stored(account: str, revision: in
         ({"occurred_at": None}, "occurred_at must be text"),
         ({"score": "12.5"}, "score must be a number"),
         ({"score": True}, "score must be a number"),
+        ({"score": 2**64}, r"score is beyond 999999\.99"),
         ({"score": -1_000_000}, r"score is beyond 999999\.99"),
         ({"country": "jp"}, "country must be two capital letters"),
         ({"country": "JPN"}, "country has 3 characters"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from math import inf, nan
 from random import Random
 from string import ascii_letters
@@ -107,6 +108,17 @@ def name(user: User, _response: Response) -> Row:
     return {"name": f"user {user['user_id']}"}
 
 
+@pytest.mark.parametrize("number", [2**64, -(10**64), Decimal("12345678901234.56789")])
+def test_a_number_of_many_digits_is_put_on_the_stream_as_it_is(world: World, number: Any) -> None:
+    def told(user: User, response: Response) -> Row:
+        return {"name": response.json()["n"], "data": number}
+
+    answer = [[{"user_id": 2**63 - 1}, 200, None, f'{{"n": {number}}}']]
+    assert world.process(told, answer) == Tally(queued=1)
+    (record,) = world.records
+    assert record.rows == ((2**63 - 1, number, number),)
+
+
 def test_a_group_becomes_one_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-abc;Parent=def;Sampled=1")
     assert world.process(name, answers(2)) == Tally(queued=2)
@@ -181,14 +193,24 @@ def test_an_answer_that_is_not_json_rejects_its_user(world: World, body: str) ->
         ({"version": 2}, "no_such_column", "no column 'version'"),
         ({1: 2}, "no_such_column", "no column 1"),
         ({"name": b"bytes"}, "no_json_form", "the column name"),
-        ({"name": nan}, "no_json_form", "the column name got nan"),
-        ({"data": -inf}, "no_json_form", "the column data got -inf"),
+        ({"name": nan}, "no_json_form", "the column name got NaN or an infinity"),
+        ({"data": -inf}, "no_json_form", "the column data got NaN or an infinity"),
         ({"data": {"x": {1, 2}}}, "no_json_form", "the column data"),
-        ({"name": 2**64}, "no_json_form", "the column name"),
         ({"name": "\ud800"}, "no_json_form", "the column name"),
         ({"data": "x" * ROW_BYTES}, "row_too_large", "most in the column data"),
         (["name"], "no_row", "gave a list"),
         ("name", "no_row", "gave a str"),
+        ({"data": {"x": [None, {"y": inf}]}}, "no_json_form", "the column data got NaN or an inf"),
+        ({"data": [Decimal("NaN")]}, "no_json_form", "the column data"),
+        ({"name": Decimal("-Infinity")}, "no_json_form", "the column name"),
+        ({"data": {"x": [2**64]}}, "too_many_digits", "the column data got JSON with a number"),
+        ({"data": [Decimal("1E-20")]}, "too_many_digits", "the column data got JSON with a number"),
+        ({"name": 10**65}, "too_many_digits", "the column name got a number of 66 digits"),
+        (
+            {"name": Decimal("1E-31")},
+            "too_many_digits",
+            "a number of 1 digits before and 31",
+        ),
     ],
 )
 def test_a_row_that_is_none_rejects_its_user_and_names_the_column(

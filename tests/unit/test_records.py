@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_core.codec import compress, dump_json
+from batch_core.codec import compress, decompress, dump_json, parse_json
 from batch_core.records import PLAIN_BYTES, Record, decode, encode, encode_parts
+from batch_core.upsert import literal
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+decimals = st.decimals(-(10**34), 10**34, places=30)
 cells = st.none() | st.integers(-(2**63), 2**63) | text | st.lists(text, max_size=3)
 
 
@@ -50,6 +53,20 @@ FIELDS = {
 def test_a_record_is_decoded_as_it_was_encoded(rows: list[tuple[Any, ...]]) -> None:
     rows = [(user % 2**63, cell) for user, cell in rows]
     assert decode(encode(record(rows))) == record(rows)
+
+
+@given(st.lists(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | decimals))
+def test_every_number_keeps_all_its_digits_on_its_way_into_sql(numbers: list[Any]) -> None:
+    rows = decode(encode(record([(1, number) for number in numbers]))).rows
+    assert [Decimal(literal(number)) for _, number in rows] == [
+        Decimal(repr(number)) if isinstance(number, float) else number for number in numbers
+    ]
+
+
+def test_a_record_that_older_code_would_round_says_so_by_its_version() -> None:
+    for number, version in [(2**63, 1), (2**64, 2), (0.1, 1), (Decimal("0.1"), 2)]:
+        fields = parse_json(decompress(encode(record([(1, number)])), limit=1000))
+        assert fields["v"] == version
 
 
 def test_a_replayed_record_is_decoded_as_replayed() -> None:
@@ -107,7 +124,7 @@ def test_a_record_that_lacks_a_field_is_an_error(field: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"v": 2},
+        {"v": 3},
         {"v": "1"},
         {"rows": [[1, 2]]},
         {"rows": [[]]},

@@ -52,6 +52,10 @@ def test_the_overwriting_statement_leaves_the_key_alone() -> None:
         (2**64 - 1, "18446744073709551615"),
         (0.1, "0.1"),
         (-1e300, "-1e+300"),
+        (Decimal("1.10"), "1.10"),
+        (Decimal("-1E+3"), "-1000"),
+        (Decimal("9" * 35 + "." + "9" * 30), "9" * 35 + "." + "9" * 30),
+        (Decimal("9" * 65), "9" * 65),
         ("it's", "'it''s'"),
         ('"\\', "'\"\\\\'"),
         ("\0", "'\\0'"),
@@ -65,10 +69,16 @@ def test_a_json_value_is_written_as_sql(value: object, sql: str) -> None:
     assert literal(value) == sql
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, b"x", Decimal(1), object(), {1}])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, b"x", object(), {1}])
 def test_a_value_without_a_sql_form_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="cannot be stored"):
         literal(value)
+
+
+@pytest.mark.parametrize("text", ["1E-31", "9" * 66, "9" * 36 + "." + "9" * 30, "1E+65"])
+def test_a_number_with_more_digits_than_a_decimal_holds_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="cannot be stored: 65 in all are, 30 behind the point"):
+        literal(Decimal(text))
 
 
 def test_text_that_is_not_unicode_is_refused() -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from batch_core.codec import OverLimitError, decompress, dump_json
+from batch_core.codec import OverLimitError, decompress, dump_exact, has_no_number
 from batch_core.errors import ConfigurationError
 from batch_core.job import Request, Response
 from batch_core.limits import API_BODY_BYTES
@@ -123,9 +123,11 @@ def prepare(request: Request, *, base_url: str, secret: str | None) -> Call:
             raise UnfitRequestError("bad_body")
         headers["Content-Type"] = "application/json"
         try:
-            body = dump_json(request.json)
+            body, _ = dump_exact(request.json)
         except TypeError as error:
             raise UnfitRequestError("bad_body") from error
+        if has_no_number(request.json, body):
+            raise UnfitRequestError("bad_body")
     if request.etag is not None:
         if not _is_header("If-None-Match", request.etag):
             raise UnfitRequestError("bad_header")

@@ -1,5 +1,8 @@
 """JSON and compression, one way each.
 
+What comes from outside or from a job is exact: a number that neither 64 bits nor a double hold as
+it was written is an `int` or a `Decimal`, and travels on as a number with all its digits.
+
 orjson is strict where the standard library is not (NaN, unpaired surrogates, deep nesting all
 raise) and costs 11 ms of import, paid back within one group of users.
 """
@@ -11,6 +14,7 @@ import re
 import zlib
 from datetime import timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -19,6 +23,9 @@ _KEY_CHARS: Final = 40
 # What zlib is given at a time: it copies what it does not take.
 _PIECE_BYTES: Final = 4096
 _ZEROS: Final = re.compile(rb"\0+")
+_INTEGER_BITS: Final = 63
+# 15 digits and the point.
+_DOUBLE_CHARS: Final = 16
 
 
 class OverLimitError(ValueError):
@@ -36,8 +43,47 @@ def dump_json(value: Any) -> bytes:
     return orjson.dumps(value, default=_database_type, option=orjson.OPT_NON_STR_KEYS)
 
 
+def dump_exact(value: Any) -> tuple[bytes, bool]:
+    """Write compact JSON in which every number has all its digits.
+
+    Returns
+    -------
+    The text, and whether it takes `parse_exact` to read it without rounding.
+
+    Raises
+    ------
+    TypeError
+        When a value has no JSON form. NaN and infinities are not looked for: see `has_no_number`.
+    """
+    try:
+        return orjson.dumps(value, default=_duration, option=orjson.OPT_NON_STR_KEYS), False
+    except TypeError:
+        # For a Decimal, or a whole number of more than 64 bits; anything else fails again.
+        wide = orjson.dumps(_wide(value), default=_digits, option=orjson.OPT_NON_STR_KEYS)
+        return wide, True
+
+
+def embedded(text: bytes) -> Any:
+    """Stand for a value that is JSON already, among those that are to be written."""
+    return orjson.Fragment(text)
+
+
+def has_no_number(value: Any, text: bytes) -> bool:
+    """Whether a value holds NaN or an infinity, which its JSON calls null."""
+    if b"null" not in text:
+        return False
+    match value:
+        case float():
+            return not isfinite(value)
+        case dict():
+            return any(has_no_number(inner, text) for pair in value.items() for inner in pair)
+        case list() | tuple():
+            return any(has_no_number(inner, text) for inner in value)
+    return False
+
+
 def parse_json(text: bytes | str) -> Any:
-    """Read strict JSON.
+    """Read strict JSON of our own, whose numbers 64 bits or a double hold.
 
     Raises
     ------
@@ -47,24 +93,37 @@ def parse_json(text: bytes | str) -> Any:
     return orjson.loads(text)
 
 
-def parse_strict_json(text: bytes) -> Any:
-    """Read JSON from outside: strict, and with no key twice in one object.
+def parse_exact(text: bytes) -> Any:
+    """Read JSON with every digit of its numbers, and with no key twice in one object.
 
-    orjson keeps the last of two equal keys and tells nobody; which of the two was meant is not ours
-    to guess. A second pass, by the standard library, does nothing but look for them. It costs 7
-    microseconds for a body of 460 bytes, where orjson alone takes 2.
+    Whole numbers are `int`. The others are `float` where that is the number as written, else
+    `Decimal`.
 
     Raises
     ------
     ValueError
         When it is not JSON, or names a key twice.
     """
-    value = orjson.loads(text)
     try:
-        _KEYS.decode(text.decode())
+        return _EXACT.decode(text.decode())
     except RecursionError as error:
         raise ValueError("nested beyond reason") from error
-    return value
+
+
+def parse_strict_json(text: bytes) -> Any:
+    """Read JSON from outside: strict, exact, and with no key twice in one object.
+
+    orjson is the stricter one, but keeps the last of two equal keys and tells nobody, when which of
+    the two was meant is not ours to guess, and rounds numbers. So it only looks, and the standard
+    library reads. It costs 9 microseconds for a body of 460 bytes, where orjson alone takes 2.
+
+    Raises
+    ------
+    ValueError
+        When it is not JSON, or names a key twice.
+    """
+    orjson.loads(text)
+    return parse_exact(text)
 
 
 def compress(data: bytes) -> bytes:
@@ -124,19 +183,51 @@ def _behind_zeros(data: bytes, place: int) -> int:
 
 
 def _database_type(value: Any) -> str:
-    if isinstance(value, Decimal | timedelta):
+    return str(value) if isinstance(value, Decimal) else _duration(value)
+
+
+def _digits(value: Any) -> Any:
+    if isinstance(value, Decimal) and value.is_finite():
+        return orjson.Fragment(format(value, "f"))
+    return _duration(value)
+
+
+def _duration(value: Any) -> str:
+    if isinstance(value, timedelta):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) == len(pairs):
-        return
-    seen = set[str]()
-    for key, _ in pairs:
-        if key in seen:
-            raise ValueError(f"the key {key[:_KEY_CHARS]!r} is given twice")
-        seen.add(key)
+def _wide(value: Any) -> Any:
+    """Make whole numbers of more than 64 bits `Decimal`, however deep they are."""
+    match value:
+        case int() if value.bit_length() > _INTEGER_BITS:
+            return Decimal(value)
+        case dict():
+            return {key: _wide(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_wide(inner) for inner in value]
+    return value
 
 
-_KEYS: Final = json.JSONDecoder(object_pairs_hook=_refuse_twins)
+def _number(text: str) -> float | Decimal:
+    number = float(text)
+    # A double holds any 15 digits; what is longer, or has an exponent, is compared.
+    if len(text) <= _DOUBLE_CHARS and "e" not in text and "E" not in text:
+        return number
+    exact = Decimal(text)
+    return number if Decimal(repr(number)) == exact else exact
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = set[str]()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key[:_KEY_CHARS]!r} is given twice")
+            seen.add(key)
+    return found
+
+
+_EXACT: Final = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number)

@@ -54,6 +54,7 @@ class ErrorClass(StrEnum):
     NO_ROW = "no_row"
     NO_SUCH_COLUMN = "no_such_column"
     ROW_TOO_LARGE = "row_too_large"
+    TOO_MANY_DIGITS = "too_many_digits"
     # Write Rows.
     GONE = "gone"
     UNWRITABLE = "unwritable"

@@ -16,7 +16,12 @@ type User = Mapping[str, Any]
 """One row of the users query, by column name. JSON types only: dates arrive as ISO-8601 text."""
 
 type Row = Mapping[str, Any]
-"""The columns to store for one user, without its key and its version, which the machinery adds."""
+"""The columns to store for one user, without its key and its version, which the machinery adds.
+
+JSON types and `Decimal`. A number is stored with all its digits, or its user is rejected; only what
+the column itself declares, such as DECIMAL(8,2) or DOUBLE, may round it. Lists and objects become
+JSON text, in which numbers are those of 64 bits and doubles.
+"""
 
 
 class RejectError(Exception):
@@ -67,7 +72,10 @@ class Response:
     etag: str | None = None
 
     def json(self) -> Any:
-        """Parse the body as strict JSON.
+        """Parse the body as strict JSON, with every digit of its numbers.
+
+        Whole numbers are `int`, however long. The others are `float` where a double is the number
+        as written, such as 0.1, and else `Decimal`.
 
         Raises
         ------

@@ -62,6 +62,11 @@ STATEMENT_BYTES: Final = 16_000
 TRANSACTION_ROWS: Final = 1_000
 # One row in SQL text; a larger one is rejected, since it could not stay below a statement.
 ROW_BYTES: Final = 15_000
+# The longest number that a DECIMAL holds, and how many of its digits may stand behind the point; of
+# a literal with more of those MySQL drops the rest.
+# https://dev.mysql.com/doc/refman/8.4/en/precision-math-decimal-characteristics.html
+DECIMAL_DIGITS: Final = 65
+DECIMAL_PLACES: Final = 30
 
 # --- The outside API ------------------------------------------------------------------------
 API_BODY_BYTES: Final = 256 * KIB

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
+from decimal import Decimal
 from typing import Any, Final
 
 from batch_core import claims, meter, tracing
 from batch_core.answers import Answered, Answers
 from batch_core.chunks import Chunk
-from batch_core.codec import dump_json
+from batch_core.codec import dump_exact, has_no_number
 from batch_core.error_classes import ErrorClass, of_exception, text_of
 from batch_core.failures import Failures
 from batch_core.job import Job, NotJsonError, RejectError, Table, User
@@ -20,6 +20,7 @@ from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import PayloadStore, RecordStream
 from batch_core.records import Record, encode_parts
 from batch_core.run import Run
+from batch_core.upsert import literal
 from batch_core.user_state import Mark, can_be_marked
 
 # What Call API says about the group and the workflow adds up.
@@ -164,6 +165,25 @@ def _values(table: Table, user: User, row: Any) -> tuple[Any, ...]:
                 f"the table {table.name} of the job has no column {name!r}",
             )
     cells = {table.key: user["user_id"], **{name: row.get(name) for name in table.columns}}
+    values = tuple(cells.values())
+    try:
+        text, wide = dump_exact(values)
+        plain = not wide and len(text) <= ROW_BYTES and not has_no_number(values, text)
+    except TypeError:
+        plain = False
+    if not plain:
+        _check(cells)
+    return values
+
+
+def _check(cells: Mapping[str, Any]) -> None:
+    """Look for a column at fault.
+
+    Raises
+    ------
+    UnfitRowError
+        Naming it.
+    """
     sizes = {name: _size(name, value) for name, value in cells.items()}
     size = sum(sizes.values())
     if size > ROW_BYTES:
@@ -172,19 +192,31 @@ def _values(table: Table, user: User, row: Any) -> tuple[Any, ...]:
             ErrorClass.ROW_TOO_LARGE,
             f"the row holds {size} bytes, most in the column {widest}; {ROW_BYTES} are allowed",
         )
-    return tuple(cells.values())
 
 
 def _size(name: str, value: Any) -> int:
-    """How long a value is as JSON."""
-    # JSON has no such numbers and would make them null.
-    if isinstance(value, float) and not isfinite(value):
-        raise UnfitRowError(
-            ErrorClass.NO_JSON_FORM, f"the column {name} got {value}; JSON has no such number"
-        )
+    """How long a value is as JSON, if it can be stored as it is."""
     try:
-        return len(dump_json(value))
+        text, wide = dump_exact(value)
     except TypeError as error:
         raise UnfitRowError(
             ErrorClass.NO_JSON_FORM, f"the column {name} got a value that has no JSON form: {error}"
         ) from error
+    if has_no_number(value, text):
+        raise UnfitRowError(
+            ErrorClass.NO_JSON_FORM, f"the column {name} got NaN or an infinity, which JSON lacks"
+        )
+    if wide:
+        if not isinstance(value, int | Decimal):
+            raise UnfitRowError(
+                ErrorClass.TOO_MANY_DIGITS,
+                f"the column {name} got JSON with a number of more digits than a database keeps "
+                "there; make it text with str()",
+            )
+        try:
+            literal(Decimal(value))
+        except ValueError as error:
+            raise UnfitRowError(
+                ErrorClass.TOO_MANY_DIGITS, f"the column {name} got {error}"
+            ) from error
+    return len(text)

@@ -10,12 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from batch_core.codec import compress, decompress, dump_json, parse_json
+from batch_core.codec import (
+    compress,
+    decompress,
+    dump_exact,
+    dump_json,
+    embedded,
+    parse_exact,
+    parse_json,
+)
 from batch_core.limits import KIB, PUT_UNIT_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.user_state import Mark
 
 VERSION: Final = 1
+# The same with numbers that `parse_json` would round; what does not know it must not read it.
+EXACT_VERSION: Final = 2
 # A record that inflates beyond this was not made here.
 PLAIN_BYTES: Final = 16 * KIB * KIB
 
@@ -79,10 +89,11 @@ class RejectedRow:
 
 def encode(record: Record) -> bytes:
     """Write a record as it travels."""
+    rows, wide = dump_exact(record.rows)
     return compress(
         dump_json(
             {
-                "v": VERSION,
+                "v": EXACT_VERSION if wide else VERSION,
                 "tenant": record.tenant,
                 "run": record.run_id,
                 "chunk": record.chunk,
@@ -92,7 +103,7 @@ def encode(record: Record) -> bytes:
                 "segment": record.segment_id,
                 "part": record.part,
                 "columns": record.columns,
-                "rows": record.rows,
+                "rows": embedded(rows),
                 "failures": record.failures,
                 "marks": [mark.to_json() for mark in record.marks],
                 "replayed": record.replayed,
@@ -109,9 +120,12 @@ def decode(data: bytes) -> Record:
     ValueError
         When it is damaged, of an unknown version, or lacks a field.
     """
-    fields = parse_json(decompress(data, limit=PLAIN_BYTES))
+    plain = decompress(data, limit=PLAIN_BYTES)
+    fields = parse_json(plain)
     try:
-        if fields["v"] != VERSION:
+        if fields["v"] == EXACT_VERSION:
+            fields = parse_exact(plain)
+        elif fields["v"] != VERSION:
             raise ValueError(f"record version {fields['v']!r} is unknown here")
         columns = tuple(fields["columns"])
         rows = tuple(tuple(row) for row in fields["rows"])

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, Self
 
-from batch_core.codec import dump_json
+from batch_core.codec import dump_exact
 from batch_core.errors import ConfigurationError, DatabaseError, DataError, GoneError
 from batch_core.job import Table
-from batch_core.limits import ROW_BYTES, STATEMENT_BYTES
+from batch_core.limits import DECIMAL_DIGITS, DECIMAL_PLACES, ROW_BYTES, STATEMENT_BYTES
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,63}")
 
@@ -41,7 +42,7 @@ def identifier(name: str) -> str:
 
 
 def literal(value: object) -> str:
-    """Write a JSON value as SQL; lists and objects become JSON text.
+    """Write a JSON value or a Decimal as SQL; lists and objects become JSON text.
 
     Only the quote and the backslash need escaping within quotes, and doubling both keeps text
     inside its quotes whatever the server's mode. NUL is escaped for the sake of logs and proxies.
@@ -49,7 +50,8 @@ def literal(value: object) -> str:
     Raises
     ------
     ValueError
-        When the value has no SQL form: an infinity, NaN, or a type that JSON does not have.
+        When the value has no SQL form: an infinity, NaN, more digits than a DECIMAL has, or a type
+        that JSON does not have.
     """
     write = _WRITERS.get(type(value))
     if write is None:
@@ -69,14 +71,26 @@ def _float(value: float) -> str:
     return repr(value)
 
 
+def _decimal(value: Decimal) -> str:
+    text = format(value, "f")
+    whole, _, places = text.lstrip("-").partition(".")
+    if len(places) > DECIMAL_PLACES or len(whole.lstrip("0")) + len(places) > DECIMAL_DIGITS:
+        raise ValueError(
+            f"a number of {len(whole)} digits before and {len(places)} behind the point cannot be "
+            f"stored: {DECIMAL_DIGITS} in all are, {DECIMAL_PLACES} behind the point"
+        )
+    return text
+
+
 def _json(value: Any) -> str:
-    return _text(dump_json(value).decode())
+    return _text(dump_exact(value)[0].decode())
 
 
 _WRITERS: Final[dict[type, Callable[[Any], str]]] = {
     str: _text,
     int: repr,
     float: _float,
+    Decimal: _decimal,
     bool: {True: "1", False: "0"}.__getitem__,
     type(None): lambda _: "NULL",
     dict: _json,

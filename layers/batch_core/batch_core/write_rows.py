@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from batch_core import meter, tracing
-from batch_core.codec import dump_json
+from batch_core.codec import dump_exact, dump_json
 from batch_core.error_classes import ErrorClass, text_of
 from batch_core.failures import Failures
 from batch_core.job import Table
@@ -154,7 +154,7 @@ class RowWriter:
                 "columns": record.columns,
                 "rejected": [{"row": row.row, "error": row.error} for row in rows],
             }
-            self.quarantine().put(name, dump_json(body), metadata={"run-id": run_id})
+            self.quarantine().put(name, dump_exact(body)[0], metadata={"run-id": run_id})
 
 
 def batches(records: Sequence[Record]) -> Iterator[list[Record]]:
