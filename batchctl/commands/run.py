@@ -127,18 +127,15 @@ def run(
 def moment_of(scheduled_time: str | None) -> str:
     """The moment a run stands for, as ISO-8601 with milliseconds.
 
-    Raises UsageError when the text given is no such time.
+    Raises UsageError when the text given is no such time, or one in the future.
     """
-    if scheduled_time is None:
-        return datetime.now(UTC).isoformat(timespec="milliseconds")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
-        slot_of("", scheduled_time, scheduled_time, timedelta(minutes=1))
-    except ConfigurationError:
-        raise UsageError(
-            f"--scheduled-time is {scheduled_time!r}; give an ISO-8601 time such as"
-            " 2026-01-31T10:20:00Z."
-        ) from None
-    return scheduled_time
+        slot_of("", scheduled_time, now)
+    except ConfigurationError as error:
+        text = str(error).replace("scheduled_time", "--scheduled-time")
+        raise UsageError(f"{text}.") from None
+    return scheduled_time or now
 
 
 def run_locally(
@@ -168,9 +165,7 @@ def perform(target: Target, wish: Wish, *, goes_on: bool = True) -> RunReport:
     run, and typer.Exit when the person stops watching.
     """
     stack, access = target.stack, target.access()
-    run_id = slot_of(
-        stack.tenant, wish.scheduled_time, wish.scheduled_time, timedelta(minutes=1)
-    ).run_id
+    run_id = slot_of(stack.tenant, wish.scheduled_time, wish.scheduled_time).run_id
     started = datetime.now(UTC)
     since = started if target.local else started - timedelta(seconds=_CLOCK_MARGIN_S)
     collector = Collector(

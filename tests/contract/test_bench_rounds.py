@@ -19,12 +19,12 @@ def test_a_round_knows_how_many_users_come_and_not_how_slow_the_last_one_was(
     mysql_world: MySqlWorld, schema: Schema
 ) -> None:
     ledger = mysql_world.ledger
-    ledger.open(TEN, owner="a", seconds=300, code="c0de")
+    ledger.open(TEN, owner="a", started=TEN.at, seconds=300, code="c0de")
     run = Run(TEN.run_id, TEN.version, 1, 100, 0.0, 0.0)
     ledger.close(run, Ending("completed", Tally(), "", called=10, api_ms=9_000_000))
 
     with schema.connect() as connection:
         remember_one_run(connection, 300)
 
-    lease = ledger.open(LATER, owner="b", seconds=300, code="c0de")
+    lease = ledger.open(LATER, owner="b", started=LATER.at, seconds=300, code="c0de")
     assert lease.last == LastRun(user_ms=0.0, stopped=False, listed=300)

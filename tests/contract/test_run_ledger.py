@@ -19,9 +19,9 @@ LATER = Slot("demo", TEN.at + timedelta(minutes=5))
 THIRD = Slot("demo", TEN.at + timedelta(minutes=10))
 
 
-def opened(world: World, slot: Slot, owner: str) -> Lease:
+def opened(world: World, slot: Slot, owner: str, *, started: datetime = TEN.at) -> Lease:
     """Ask for the lease for five minutes."""
-    return world.ledger.open(slot, owner=owner, seconds=300, code="c0de")
+    return world.ledger.open(slot, owner=owner, started=started, seconds=300, code="c0de")
 
 
 def run(fence: int, slot: Slot = TEN) -> Run:
@@ -49,19 +49,27 @@ def record(group: int, users: list[int], *, chunk: int = 0, part: int = 0) -> Re
 
 
 def test_the_first_to_ask_gets_the_lease(world: World) -> None:
-    assert opened(world, TEN, "a") == Lease(granted=True, fence=1)
+    assert opened(world, TEN, "a") == Lease(granted=True, fence=1, version=TEN.version)
 
 
-def test_the_same_execution_gets_it_again_with_a_higher_fence(world: World) -> None:
+def test_the_same_execution_gets_it_again_with_a_higher_fence_and_version(world: World) -> None:
     opened(world, TEN, "a")
 
-    assert opened(world, TEN, "a") == Lease(granted=True, fence=2)
+    assert opened(world, TEN, "a") == Lease(granted=True, fence=2, version=TEN.version + 1)
 
 
 def test_another_execution_of_the_same_slot_is_a_duplicate(world: World) -> None:
     opened(world, TEN, "a")
 
     assert opened(world, TEN, "b") == Lease(False, reason="duplicate")
+
+
+def test_another_execution_of_the_same_name_is_a_duplicate_too(world: World) -> None:
+    opened(world, TEN, "a")
+
+    again = opened(world, TEN, "a", started=TEN.at + timedelta(milliseconds=1))
+    assert again == Lease(False, reason="duplicate")
+    assert opened(world, TEN, "a").granted
 
 
 def test_a_slot_that_was_opened_is_a_duplicate_for_ever(world: World) -> None:
@@ -83,14 +91,14 @@ def test_a_skipped_slot_may_be_taken_once_the_other_has_ended(world: World) -> N
     opened(world, LATER, "b")
     world.ledger.close(run(1), Ending("completed", Tally(), ""))
 
-    assert opened(world, LATER, "c") == Lease(granted=True, fence=2)
+    assert opened(world, LATER, "c") == Lease(granted=True, fence=2, version=LATER.version)
 
 
 def test_an_expired_lease_is_taken_over(world: World) -> None:
     opened(world, TEN, "a")
     world.wait(301)
 
-    assert opened(world, LATER, "b") == Lease(granted=True, fence=2)
+    assert opened(world, LATER, "b") == Lease(granted=True, fence=2, version=LATER.version)
 
 
 def test_who_lost_the_lease_does_not_get_it_back_by_asking_again(world: World) -> None:
@@ -108,6 +116,33 @@ def test_who_lost_the_lease_does_not_end_that_of_the_next(world: World) -> None:
     world.ledger.close(run(1), Ending("failed", Tally(), ""))
 
     assert opened(world, THIRD, "c") == Lease(False, reason="skipped")
+
+
+def test_a_lease_has_a_higher_version_than_the_one_before_whatever_its_slot(world: World) -> None:
+    future = Slot("demo", TEN.at + timedelta(days=365))
+    opened(world, future, "a")
+    world.ledger.close(run(1, future), Ending("completed", Tally(), ""))
+
+    for n, slot in enumerate((LATER, TEN, THIRD), start=1):
+        assert opened(world, slot, "b").version == future.version + n
+        world.ledger.close(run(n + 1, slot), Ending("completed", Tally(), ""))
+
+
+def test_an_attempt_whose_lease_was_given_again_neither_lists_nor_closes(world: World) -> None:
+    opened(world, TEN, "a")
+    opened(world, TEN, "a")
+    assert world.ledger.listed(run(2), listing(500, next_user=900))
+    assert world.ledger.listed(run(2), listing(500, next_user=900))
+    assert world.ledger.close(run(2), Ending("completed", Tally(stored=500), "", called=500))
+
+    assert not world.ledger.listed(run(1), listing(7, next_user=1))
+    assert not world.ledger.close(run(1), Ending("failed", Tally(), "too late", stopped=1))
+    assert opened(world, LATER, "b").last == LastRun(user_ms=0.0, stopped=False, listed=500)
+
+
+def test_a_run_that_is_not_known_is_not_closed(world: World) -> None:
+    assert not world.ledger.listed(run(1), listing(7))
+    assert not world.ledger.close(run(1), Ending("completed", Tally(), ""))
 
 
 def test_records_are_summed_for_their_run_alone(world: World) -> None:

@@ -16,6 +16,8 @@ from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.mysql_users import MySqlUserSource
 from batch_core.list_users import UserLister
+from batch_core.ports import Listing
+from batch_core.run import Run
 from batchctl.local.cloud import LocalCloud
 from functions.list_users import app as list_users
 from sampleapi.admin import SampleApiAdmin
@@ -253,28 +255,123 @@ def test_a_start_that_is_just_not_too_late_is_processed(lab: Lab, tenant: Tenant
     ],
     ids=["literal", "empty", "missing"],
 )
-def test_a_start_without_its_time_stands_for_the_period_in_which_it_began(
+def test_a_start_without_its_time_is_a_run_of_its_own_newer_than_the_last_and_bars_no_slot(
     lab: Lab, tenant: Tenant, given: dict[str, Any]
 ) -> None:
     tenant.seed(60)
-    tenant.started = (tenant.started + timedelta(hours=1)).replace(minute=42, second=17)
+    everybody = [account(user) for user in range(1, 61)]
+    scheduled = tenant.run()
+    tenant.started += timedelta(seconds=130)
+    tenant.api.touch(*everybody)
+    by_hand = tenant.start(**given)
+    tenant.api.touch(*everybody)
+    # The schedule's next start is for a slot before the one by hand.
+    late = tenant.start(scheduled_time=(tenant.started - timedelta(seconds=5)).isoformat())
 
-    first = tenant.start(**given)
-    tenant.started += timedelta(minutes=2)
-    again = tenant.start(**given)
-    tenant.started += timedelta(minutes=1)
-    following = tenant.start(**given)
-
-    assert first.output["run_id"].endswith("4000Z")
-    assert again.output["status"] == "duplicate"
-    assert following.output["run_id"].endswith("4500Z")
+    runs = (scheduled, by_hand, late)
+    assert [run.output["outcomes"]["stored"] for run in runs] == [60, 60, 60]
+    versions = [version_of(tenant, run) for run in runs]
+    assert versions == sorted(set(versions))
+    assert set(tenant.versions.values()) == {versions[-1]}
     lab.report(
         "the literal attribute, empty text, nothing",
         times=3,
-        users=120,
-        accounted=accounted(first, following),
+        users=180,
+        accounted=accounted(*runs),
         lost=tenant.lost,
     )
+
+
+@pytest.mark.fault(18)
+def test_a_start_in_the_future_is_refused_and_freezes_nobody(lab: Lab, tenant: Tenant) -> None:
+    tenant.seed(60)
+    tenant.run()
+    for ahead in (timedelta(minutes=2), timedelta(days=365), timedelta(days=365 * 100)):
+        refused = tenant.start(scheduled_time=(tenant.started + ahead).isoformat())
+        assert (refused.status, refused.error) == ("FAILED", "ConfigurationError")
+        assert "later than the execution's start" in refused.cause
+    tenant.api.touch(*(account(user) for user in range(1, 61)))
+
+    served = tenant.run()
+
+    assert served.output["outcomes"]["stored"] == 60
+    lab.report(
+        "starts minutes, a year and a century ahead",
+        times=3,
+        users=60,
+        accounted=accounted(served),
+        lost=tenant.lost,
+    )
+
+
+@pytest.mark.fault(18)
+def test_a_tenant_that_a_run_of_the_future_froze_is_served_and_asked_again(
+    lab: Lab, tenant: Tenant
+) -> None:
+    tenant.seed(60)
+    tenant.run()
+    # What an earlier release left: rows, marks and a run of the year after.
+    year = 365 * 86_400_000
+    tenant.sql(f"UPDATE user_activity SET version = version + {year}")
+    tenant.sql(f"UPDATE batch_lease SET version = version + {year}")
+    tenant.sql(
+        "INSERT INTO batch_user (user_id, failures, error, version)"
+        " SELECT user_id, 9, 'http_500', version FROM user_activity WHERE user_id <= 20"
+    )
+    tenant.api.touch(*(account(user) for user in range(1, 61)))
+
+    served = tenant.run()
+
+    assert served.output["outcomes"]["stored"] == 60
+    assert tenant.sql("SELECT DISTINCT failures FROM batch_user") == [(0,)]
+    lab.report(
+        "rows and marks of the year after",
+        times=1,
+        users=60,
+        accounted=accounted(served),
+        lost=tenant.lost,
+    )
+
+
+@pytest.mark.fault(15)
+def test_of_two_executions_of_one_name_exactly_one_gets_the_run(lab: Lab, tenant: Tenant) -> None:
+    tenant.seed(120)
+    twins = [a_start(1), {**a_start(1), "started_at": "2026-01-31T10:20:03.124Z"}]
+    with an_environment() as one, an_environment() as other:
+        answers = [one(twins[0]), other(twins[1])]
+
+    assert [answer["decision"] for answer in answers] == ["process", "duplicate"]
+    lab.report(
+        "two executions of one name",
+        times=1,
+        users=120,
+        accounted=sum(answer["listed"] for answer in answers),
+    )
+
+
+@pytest.mark.fault(15)
+def test_an_attempt_that_was_given_up_neither_goes_on_nor_ends_the_run_of_its_retry(
+    lab: Lab, tenant: Tenant
+) -> None:
+    tenant.seed(120)
+    with an_environment() as retry, an_environment() as given_up:
+        ledger = given_up.ledger
+        opened: list[Any] = []
+
+        class Slow(MySqlRunLedger):
+            """The retry lists while this one does."""
+
+            def listed(self, run: Run, listing: Listing) -> bool:
+                opened.append(retry(a_start(1)))
+                return ledger.listed(run, listing)
+
+        slow = replace(given_up, ledger=Slow(connect(given_up.settings)))
+        left = slow(a_start(1))
+
+    (goes_on,) = opened
+    assert (left["decision"], goes_on["decision"]) == ("duplicate", "process")
+    assert tenant.sql("SELECT status, fence, listed FROM batch_run") == [("running", 2, 120)]
+    lab.report("an attempt that was given up", times=1, users=120, accounted=goes_on["listed"])
 
 
 @pytest.mark.fault(18)
@@ -283,17 +380,19 @@ def test_a_time_that_is_none_fails_the_run_which_says_so_and_bars_nobody(
 ) -> None:
     tenant.seed(60)
     times = ["soon", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", 1769854800, ["2026-01-31"]]
+    zoneless = "2026-01-31T10:20:00"
 
     for scheduled_time in times:
         refused = tenant.start(scheduled_time=scheduled_time)
         assert (refused.status, refused.error) == ("FAILED", "ConfigurationError")
         assert "scheduled_time is" in refused.cause
         assert "give an ISO-8601 time" in refused.cause
+    assert "names no zone" in tenant.start(scheduled_time=zoneless).cause
 
     served = tenant.run()
     lab.report(
         "times that are none",
-        times=len(times),
+        times=len(times) + 1,
         users=60,
         accounted=accounted(served),
         lost=tenant.lost,

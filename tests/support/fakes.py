@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import md5
 
 from batch_core.errors import (
@@ -103,6 +104,7 @@ class FakeRun:
     owner: str
     code: str
     opened_at: float
+    started: datetime | None = None
     fence: int = 0
     status: str = "running"
     listing: Listing | None = None
@@ -131,6 +133,7 @@ class FakeDatabase:
     records: dict[Place, tuple[int, Tally]] = field(default_factory=dict)
     runs: dict[str, FakeRun] = field(default_factory=dict)
     fence: int = 0
+    version: int = 0
     holder: str = ""
     expires_at: float = 0.0
     next_user: int | str | None = None
@@ -147,19 +150,26 @@ class FakeRunLedger(RunLedger):
     def __init__(self, database: FakeDatabase) -> None:
         self.database = database
 
-    def open(self, slot: Slot, *, owner: str, seconds: int, code: str) -> Lease:
+    def open(self, slot: Slot, *, owner: str, started: datetime, seconds: int, code: str) -> Lease:
         db = self.database
         db.answer()
         run = db.runs.get(slot.run_id)
-        if run is not None and run.owner != owner:
+        if run is not None and (run.owner, run.started) != (owner, started):
             return Lease(granted=False, reason="duplicate")
         if db.expires_at > db.now and db.holder != slot.run_id:
             return Lease(granted=False, reason="skipped")
         db.fence += 1
+        db.version = max(slot.version, db.version + 1)
         db.holder, db.expires_at = slot.run_id, db.now + seconds
-        run = db.runs.setdefault(slot.run_id, FakeRun(owner, code, db.now))
+        run = db.runs.setdefault(slot.run_id, FakeRun(owner, code, db.now, started))
         run.status, run.code, run.fence = "running", code, db.fence
-        return Lease(granted=True, fence=db.fence, start=db.next_user, last=self._last())
+        return Lease(
+            granted=True,
+            fence=db.fence,
+            version=db.version,
+            start=db.next_user,
+            last=self._last(),
+        )
 
     def _last(self) -> LastRun | None:
         for run in reversed(self.database.runs.values()):
@@ -172,10 +182,13 @@ class FakeRunLedger(RunLedger):
                 )
         return None
 
-    def listed(self, run: Run, listing: Listing) -> None:
+    def listed(self, run: Run, listing: Listing) -> bool:
         self.database.answer()
-        if self.database.runs[run.id].fence == run.fence:
-            self.database.runs[run.id].listing = listing
+        known = self.database.runs.get(run.id)
+        if known is None or known.fence != run.fence:
+            return False
+        known.listing = listing
+        return True
 
     def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
         self.database.answer()
@@ -188,17 +201,19 @@ class FakeRunLedger(RunLedger):
     def groups_written(self, run_id: str) -> set[tuple[int, int]]:
         return {(chunk, group) for run, chunk, group, _ in self.database.records if run == run_id}
 
-    def close(self, run: Run, ending: Ending) -> None:
+    def close(self, run: Run, ending: Ending) -> bool:
         db = self.database
         db.answer()
         known = db.runs.get(run.id)
-        if known is not None:
-            known.status, known.ending = ending.status, ending
+        if known is None or known.fence != run.fence:
+            return False
+        known.status, known.ending = ending.status, ending
         if db.holder == run.id and db.fence == run.fence and db.expires_at > db.now:
             db.expires_at = db.now
-            if known is not None and known.listing is not None:
+            if known.listing is not None:
                 late = ending.late_user
                 db.next_user = known.listing.next_user if late is None else late
+        return True
 
     def forget(self, *, keep_days: int) -> None:
         db = self.database

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import TransientDatabaseError
-from batch_core.finish_run import REASON_CHARS, settle
+from batch_core.finish_run import REASON_CHARS, SUPERSEDED, settle
 from batch_core.observability import logger
 from batch_core.outcomes import Tally
 from batch_core.ports import Written
@@ -221,6 +221,18 @@ def test_the_run_is_closed_and_its_lease_given_back() -> None:
     assert (closed.status, closed.tally) == ("failed", Tally(unchanged=9))
     assert "unaccounted" in closed.reason
     assert stage.database.expires_at == 0
+
+
+def test_an_attempt_that_lost_the_run_does_not_end_it() -> None:
+    stage = Stage()
+    stage.database.runs[RUN].fence = 2
+    stage.database.runs[RUN].status = "completed"
+
+    answer = stage(10, tally={"retry_later": 10})
+
+    assert (answer["status"], answer["reason"]) == ("failed", SUPERSEDED)
+    assert stage.database.runs[RUN].status == "completed"
+    assert stage.database.runs[RUN].ending is None
 
 
 def test_the_ledger_learns_how_long_the_calls_took_and_who_was_stopped() -> None:

@@ -30,10 +30,11 @@ from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRunLedger, F
 RUN_ID = "demo-20260131T100000Z"
 
 
-def event(**changes: Any) -> dict[str, Any]:
+def event(scheduled_time: Any = "2026-01-31T10:00:00Z", **changes: Any) -> dict[str, Any]:
+    """What List Users is asked by an execution that starts as scheduled."""
     return {
-        "scheduled_time": "2026-01-31T10:00:00Z",
-        "started_at": "2026-01-31T10:00:02.500Z",
+        "scheduled_time": scheduled_time,
+        "started_at": scheduled_time,
         "execution": "execution-1",
         "group_size": None,
     } | changes
@@ -155,7 +156,8 @@ def test_objects_carry_the_run_and_the_fence_in_key_and_metadata() -> None:
 
 
 def test_the_run_that_is_handed_on_is_complete() -> None:
-    answer = Stage(people(1)).list(event(group_size=3))
+    started = "2026-01-31T10:00:02.500Z"
+    answer = Stage(people(1)).list(event(group_size=3, started_at=started))
 
     assert answer["run"] == {
         "id": RUN_ID,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 
 from batch_core.codec import dump_json
 from batch_core.errors import ConfigurationError
-from batch_core.run import SCHEDULED_TIME_ATTRIBUTE, TENANT_PATTERN, Run, Slot, slot_of
+from batch_core.run import (
+    CLOCK_SKEW,
+    SCHEDULED_TIME_ATTRIBUTE,
+    TENANT_PATTERN,
+    Run,
+    Slot,
+    slot_of,
+)
 
 STARTED = "2026-01-31T10:23:45.678Z"
-PERIOD = timedelta(minutes=10)
+LATER = "2026-12-31T00:00:00Z"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 milliseconds = st.integers(0, 4_000_000_000_000)
@@ -29,32 +36,60 @@ def at(millisecond: int) -> datetime:
     [
         ("2026-01-31T10:20:00Z", "demo-20260131T102000Z"),
         ("2026-01-31T19:20:00+09:00", "demo-20260131T102000Z"),
-        ("2026-01-31T10:20:00", "demo-20260131T102000Z"),
+        ("2026-01-30T20:20:00-14:00", "demo-20260131T102000Z"),
         ("2026-01-31T10:20:00.250Z", "demo-20260131T102000.250Z"),
-        (None, "demo-20260131T102000Z"),
-        ("", "demo-20260131T102000Z"),
-        (SCHEDULED_TIME_ATTRIBUTE, "demo-20260131T102000Z"),
+        ("2026-01-31T10:24:45.678Z", "demo-20260131T102445.678Z"),
+        (None, "demo-20260131T102345.678Z"),
+        ("", "demo-20260131T102345.678Z"),
+        (SCHEDULED_TIME_ATTRIBUTE, "demo-20260131T102345.678Z"),
     ],
 )
-def test_a_slot_is_named_by_its_scheduled_time(scheduled: str | None, run_id: str) -> None:
-    assert slot_of("demo", scheduled, STARTED, PERIOD).run_id == run_id
+def test_a_slot_is_named_by_its_scheduled_time_or_else_by_its_start(
+    scheduled: str | None, run_id: str
+) -> None:
+    assert slot_of("demo", scheduled, STARTED).run_id == run_id
 
 
-@pytest.mark.parametrize("scheduled", ["soon", "10:20", "2026-13-01T00:00:00Z", 7])
+@pytest.mark.parametrize(
+    "scheduled",
+    ["soon", "10:20", "2026-13-01T00:00:00Z", 7, "0001-01-01T00:00:00+01:00"],
+)
 def test_a_time_that_cannot_be_read_is_told(scheduled: str) -> None:
-    with pytest.raises(ConfigurationError, match="scheduled_time"):
-        slot_of("demo", scheduled, STARTED, PERIOD)
-    with pytest.raises(ConfigurationError, match="started_at"):
-        slot_of("demo", None, scheduled, PERIOD)
+    with pytest.raises(ConfigurationError, match=r"scheduled_time is .*; give an ISO-8601 time"):
+        slot_of("demo", scheduled, STARTED)
+    with pytest.raises(ConfigurationError, match=r"started_at is .*; give an ISO-8601 time"):
+        slot_of("demo", None, scheduled)
 
 
-@given(milliseconds, st.integers(1, 1440), st.integers(0, 10**9))
-def test_starts_within_one_period_are_one_slot(start: int, minutes: int, later: int) -> None:
-    period = timedelta(minutes=minutes)
-    slot = slot_of("demo", None, at(start).isoformat(), period)
-    assert timedelta(0) <= at(start) - slot.at < period
-    again = slot.at + timedelta(milliseconds=later % (minutes * 60_000))
-    assert slot_of("demo", None, again.isoformat(), period) == slot
+@given(st.datetimes(min_value=datetime.fromisoformat("1970-01-02")))
+def test_a_time_without_a_zone_is_refused(time: datetime) -> None:
+    with pytest.raises(ConfigurationError, match=r"scheduled_time is .*names no zone"):
+        slot_of("demo", time.isoformat(), STARTED)
+
+
+@given(st.datetimes(max_value=datetime.fromisoformat("1969-12-31"), timezones=st.just(UTC)))
+def test_a_time_before_all_versions_is_refused(time: datetime) -> None:
+    with pytest.raises(ConfigurationError, match="give a time after 1970"):
+        slot_of("demo", time.isoformat(), STARTED)
+
+
+@given(
+    start=milliseconds,
+    ahead=st.integers(-(10**9), 10**11),
+    hours=st.integers(-12, 14),
+)
+def test_a_start_is_refused_exactly_if_it_lies_beyond_the_skew_of_clocks(
+    start: int, ahead: int, hours: int
+) -> None:
+    zone = timezone(timedelta(hours=hours))
+    scheduled = at(max(start + ahead, 0)).astimezone(zone).isoformat()
+    started = at(start).isoformat()
+
+    if max(start + ahead, 0) - start > CLOCK_SKEW / timedelta(milliseconds=1):
+        with pytest.raises(ConfigurationError, match="later than the execution's start"):
+            slot_of("demo", scheduled, started)
+    else:
+        assert slot_of("demo", scheduled, started).version == max(start + ahead, 0)
 
 
 @given(milliseconds)
@@ -71,7 +106,7 @@ def test_slots_have_one_name_and_one_version_each(one: int, other: int) -> None:
 
 def test_a_day_with_a_change_of_the_clock_has_distinct_slots() -> None:
     before, after = "2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"
-    ids = {slot_of("demo", time, STARTED, PERIOD).run_id for time in (before, after)}
+    ids = {slot_of("demo", time, LATER).run_id for time in (before, after)}
     assert ids == {"demo-20261025T003000Z", "demo-20261025T013000Z"}
 
 

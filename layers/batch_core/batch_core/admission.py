@@ -144,8 +144,8 @@ class Admission:
 
     Parameters
     ----------
-    version
-        Of the run.
+    now
+        When the run was started, in milliseconds since 1970.
     limit
         How many users to admit.
     back_off
@@ -154,7 +154,7 @@ class Admission:
         Takes down everybody who is not asked for.
     """
 
-    version: int
+    now: int
     limit: int
     back_off: BackOff | None
     failures: Failures
@@ -202,7 +202,7 @@ class Admission:
     def _reason_to_wait(self, candidate: Candidate) -> str | None:
         if candidate.failures and self.back_off is not None:
             standing = self.back_off.standing(
-                failures=candidate.failures, failed_at=candidate.failed_at, version=self.version
+                failures=candidate.failures, failed_at=candidate.failed_at, now=self.now
             )
             if standing is not Standing.DUE:
                 return standing.value

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from batch_core.run import CLOCK_SKEW
+
 
 class Standing(StrEnum):
     """Whether a run asks for a user."""
@@ -37,8 +39,10 @@ class BackOff:
     quarantine_after: int
     quarantine: timedelta
 
-    def standing(self, *, failures: int, failed_at: int, version: int) -> Standing:
+    def standing(self, *, failures: int, failed_at: int, now: int) -> Standing:
         """Judge a user.
+
+        Who failed in the future is due: no clock that is right says so.
 
         Parameters
         ----------
@@ -46,11 +50,14 @@ class BackOff:
             In a row.
         failed_at
             The version of the run in which the last one happened: milliseconds since 1970.
-        version
-            The version of the run that asks.
+        now
+            When the run that asks was started, likewise.
         """
+        since = timedelta(milliseconds=now - failed_at)
+        if since < -CLOCK_SKEW:
+            return Standing.DUE
         # Half a period in hand: a run may be started by hand, or a little early.
-        waited = timedelta(milliseconds=version - failed_at) + self.period / 2
+        waited = since + self.period / 2
         if waited >= self._pause(failures):
             return Standing.DUE
         quarantined = failures >= self.quarantine_after

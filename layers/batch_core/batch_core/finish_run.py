@@ -23,6 +23,8 @@ MARGIN_SECONDS: Final = 5.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
+SUPERSEDED: Final = "another attempt of this run has its lease; that one's account counts"
+
 REASON_CHARS: Final = 1_000
 _NAMED: Final = 20
 # And a log line that many groups.
@@ -70,18 +72,17 @@ class RunFinisher:
         unaccounted = listed - tally.settled
         reason = self._judge(event, run, listed, tally, missing=promised.queued - regular.rows)
         status = "failed" if reason else "completed"
-        self.ledger.close(
-            run,
-            Ending(
-                status=status,
-                tally=tally,
-                reason=reason,
-                called=int(event.get("called") or 0),
-                api_ms=int(event.get("api_ms") or 0),
-                stopped=int(event.get("stopped") or 0),
-                late_user=self._first_late(event, run),
-            ),
+        ending = Ending(
+            status=status,
+            tally=tally,
+            reason=reason,
+            called=int(event.get("called") or 0),
+            api_ms=int(event.get("api_ms") or 0),
+            stopped=int(event.get("stopped") or 0),
+            late_user=self._first_late(event, run),
         )
+        if not self.ledger.close(run, ending):
+            status, reason = "failed", SUPERSEDED
         try:
             self.ledger.forget(keep_days=self.settings.ledger_retention_days)
         except DatabaseError as error:

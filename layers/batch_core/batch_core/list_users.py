@@ -27,7 +27,7 @@ from batch_core.ports import (
     RunLedger,
     UserSource,
 )
-from batch_core.run import Run, Slot, instant, slot_of
+from batch_core.run import Run, Slot, instant, milliseconds, slot_of
 from batch_core.settings.list_users import ListUsersSettings
 
 # Groups that were running when the machine stopped itself may put a last record on the stream.
@@ -111,14 +111,15 @@ class UserLister:
         lease = self.ledger.open(
             start.slot,
             owner=start.owner,
+            started=start.started,
             seconds=RUN_SECONDS + LEASE_MARGIN_SECONDS,
             code=self.code,
         )
         if not lease.granted:
             return self._not_listed(lease.reason, run)
-        run = replace(run, fence=lease.fence)
+        run = replace(run, version=lease.version, fence=lease.fence)
         try:
-            return self._list_again_if_need_be(run, lease, everyone=start.everyone)
+            return self._list_again_if_need_be(run, lease, start)
         except Exception as error:
             # Nothing was started, so the lease need not bar the next run until it expires. The
             # error that counts is the first one.
@@ -131,28 +132,28 @@ class UserLister:
         logger.info("not listed", decision=decision)
         return answer(decision, run, listed=0, tally=Tally(), pointers=[])
 
-    def _list_again_if_need_be(self, run: Run, lease: Lease, *, everyone: bool) -> dict[str, Any]:
+    def _list_again_if_need_be(self, run: Run, lease: Lease, start: Start) -> dict[str, Any]:
         for attempt in range(1, LISTINGS + 1):
             try:
-                return self._list(run, lease, everyone=everyone)
+                return self._list(run, lease, start)
             except TransientDatabaseError:
                 if attempt == LISTINGS:
                     raise
                 meter.count("listings_again")
         raise AssertionError("LISTINGS must be at least 1")
 
-    def _list(self, run: Run, lease: Lease, *, everyone: bool) -> dict[str, Any]:
+    def _list(self, run: Run, lease: Lease, start: Start) -> dict[str, Any]:
         settings = self.settings
         last = lease.last
-        if last is not None and everyone:
+        if last is not None and start.everyone:
             last = replace(last, stopped=False)
         seconds = RUN_SECONDS - FINISH_SECONDS - LISTING_SECONDS
         planned = plan(settings, group_size=run.group_size, last=last, seconds=seconds)
         run = replace(run, group_size=planned.group_size)
         admission = Admission(
-            version=run.version,
+            now=milliseconds(start.started),
             limit=planned.users,
-            back_off=None if everyone else back_off_of(settings),
+            back_off=None if start.everyone else back_off_of(settings),
             failures=Failures(settings.tenant_id),
         )
         candidates = self.users.users(self.query, start=lease.start)
@@ -163,15 +164,15 @@ class UserLister:
             )
         ]
         held_back = admission.held_back
-        self.ledger.listed(
-            run,
-            Listing(
-                listed=admission.listed,
-                groups=[chunk.groups for chunk in pointers],
-                held_back=held_back,
-                next_user=admission.next_user,
-            ),
+        listing = Listing(
+            listed=admission.listed,
+            groups=[chunk.groups for chunk in pointers],
+            held_back=held_back,
+            next_user=admission.next_user,
         )
+        if not self.ledger.listed(run, listing):
+            # Another attempt took the lease meanwhile and lists the same users.
+            return self._not_listed("duplicate", run)
         rate = settings.api_requests_per_second
         run = replace(run, requests_per_second=share(rate, planned.lanes, pointers))
         admission.failures.log()
@@ -212,8 +213,7 @@ def read_start(event: Mapping[str, Any], settings: ListUsersSettings) -> Start:
     """
     started_at = str(event["started_at"])
     started = instant("started_at", started_at)
-    period = timedelta(minutes=settings.schedule_minutes)
-    slot = slot_of(settings.tenant_id, event.get("scheduled_time"), started_at, period)
+    slot = slot_of(settings.tenant_id, event.get("scheduled_time"), started_at)
     patience = number_of(event, "max_age_minutes", least=1, most=1440)
     return Start(
         slot=slot,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Protocol
 
 from batch_core.job import Request, Response, Table, User
@@ -156,6 +157,8 @@ class Lease:
     ----------
     reason
         "duplicate" or "skipped", when it is not granted.
+    fence, version
+        Each higher than those of every lease before.
     start
         The user to begin with; None is the first.
     last
@@ -164,6 +167,7 @@ class Lease:
 
     granted: bool
     fence: int = 0
+    version: int = 0
     reason: str = ""
     start: int | str | None = None
     last: LastRun | None = None
@@ -232,17 +236,17 @@ class Written:
 class RunLedger(Protocol):
     """The run's account in the database."""
 
-    def open(self, slot: Slot, *, owner: str, seconds: int, code: str) -> Lease:
+    def open(self, slot: Slot, *, owner: str, started: datetime, seconds: int, code: str) -> Lease:
         """Take the lease for a slot for `seconds`, noting which code works.
 
-        The owner is the execution: the same execution asking again (a retry) gets it again with a
-        higher fence. A slot that was opened by another execution is a "duplicate"; a slot while
-        another one is being processed is "skipped".
+        An execution is known by its name, `owner`, and by its start: the same one asking again (a
+        retry) gets the lease again with a higher fence. A slot that was opened by another execution
+        is a "duplicate"; a slot while another one is being processed is "skipped".
         """
         ...
 
-    def listed(self, run: Run, listing: Listing) -> None:
-        """Record what was listed, unless the run's lease was given again in the meantime."""
+    def listed(self, run: Run, listing: Listing) -> bool:
+        """Record what was listed, if the run's last lease is this one; says whether it is."""
         ...
 
     def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
@@ -253,8 +257,10 @@ class RunLedger(Protocol):
         """Name the (chunk, group) pairs of a run of which a record was written."""
         ...
 
-    def close(self, run: Run, ending: Ending) -> None:
-        """Write the run's end; if it still has the lease, give that back.
+    def close(self, run: Run, ending: Ending) -> bool:
+        """Write the run's end, if its last lease is this one; says whether it is.
+
+        If the lease has not expired, it is given back.
 
         The next run begins with the late user, or else with the first who was carried over. A run
         that listed nobody leaves the beginning where it was.

@@ -15,6 +15,10 @@ from batch_core.errors import ConfigurationError
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
 SCHEDULED_TIME_ATTRIBUTE: Final = "<aws.scheduler.scheduled-time>"
 
+# By how much clocks may differ: the schedule's or the operator's may be so far ahead of Step
+# Functions'.
+CLOCK_SKEW: Final = timedelta(seconds=60)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 TENANT_PATTERN: Final = re.compile(r"(?=.{1,24}$)[a-z](-?[a-z0-9])*")
@@ -35,12 +39,17 @@ class Slot:
 
     @property
     def version(self) -> int:
-        """Milliseconds since 1970: the version of every row that the run writes."""
-        # In whole numbers: a float of seconds rounds some milliseconds to the one before.
-        return (self.at - _EPOCH) // timedelta(milliseconds=1)
+        """Milliseconds since 1970: the least version that the run's rows may have."""
+        return milliseconds(self.at)
 
 
-def slot_of(tenant: str, scheduled_time: str | None, started_at: str, period: timedelta) -> Slot:
+def milliseconds(at: datetime) -> int:
+    """Milliseconds since 1970."""
+    # In whole numbers: a float of seconds rounds some milliseconds to the one before.
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def slot_of(tenant: str, scheduled_time: str | None, started_at: str) -> Slot:
     """Name the slot of an execution.
 
     Parameters
@@ -48,42 +57,52 @@ def slot_of(tenant: str, scheduled_time: str | None, started_at: str, period: ti
     tenant
         The stack's tenant.
     scheduled_time
-        ISO-8601 text from the schedule. None, or the schedule's literal attribute where nobody
-        replaced it, falls back to `started_at` floored to the period, so that a duplicate start
-        within the period is still the same run.
+        ISO-8601 text with a zone, from the schedule. None, or the schedule's literal attribute
+        where nobody replaced it, stands for the start itself: a run that is started by hand is a
+        run of its own.
     started_at
-        The execution's start, ISO-8601.
-    period
-        The schedule's period.
+        The execution's start, likewise.
 
     Raises
     ------
     ConfigurationError
-        When a time cannot be read.
+        When a time cannot be read, names no zone, or is in the future.
     """
-    if scheduled_time and scheduled_time != SCHEDULED_TIME_ATTRIBUTE:
-        return Slot(tenant, instant("scheduled_time", scheduled_time))
     started = instant("started_at", started_at)
-    return Slot(tenant, started - (started - _EPOCH) % period)
+    if not scheduled_time or scheduled_time == SCHEDULED_TIME_ATTRIBUTE:
+        return Slot(tenant, started)
+    at = instant("scheduled_time", scheduled_time)
+    if at - started > CLOCK_SKEW:
+        raise ConfigurationError(
+            f"scheduled_time is {scheduled_time!r}, later than the execution's start at "
+            f"{started_at}; give a time that is not in the future, or leave it out"
+        )
+    return Slot(tenant, at)
 
 
 def instant(field: str, text: str) -> datetime:
-    """Read an ISO-8601 time; without a zone it is UTC.
+    """Read an ISO-8601 time that names its zone.
 
     Raises
     ------
     ConfigurationError
-        Naming `field`, when it cannot be read.
+        Naming `field`, when it is none, names no zone, or is before 1970.
     """
     try:
-        instant = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
+        read = datetime.fromisoformat(text)
+        at = read.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigurationError(
             f"{field} is {text!r}; give an ISO-8601 time such as 2026-01-31T10:20:00Z"
         ) from error
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return instant.astimezone(UTC)
+    if read.tzinfo is None:
+        raise ConfigurationError(
+            f"{field} is {text!r}, which names no zone; end it with Z or with an offset such as "
+            "+09:00"
+        )
+    if at < _EPOCH:
+        raise ConfigurationError(f"{field} is {text!r}; give a time after 1970")
+    return at
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +114,8 @@ class Run:
     id
         The run's name.
     version
-        The version of the rows it writes, milliseconds since 1970.
+        The version of the rows it writes. It comes with the lease: the slot's time in milliseconds
+        since 1970, or more, so that each lease has a higher version than the one before.
     fence
         Grows with each lease taken, so that what an earlier holder of the lease wrote is told
         apart from what this one writes.

@@ -16,6 +16,7 @@ from batch_core.upsert import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from batch_core.adapters.mysql_connection import Database, Session
     from batch_core.ports import Ending, Listing
@@ -35,7 +36,7 @@ class MySqlRunLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open(self, slot: Slot, *, owner: str, seconds: int, code: str) -> Lease:
+    def open(self, slot: Slot, *, owner: str, started: datetime, seconds: int, code: str) -> Lease:
         """Take the lease for a slot for `seconds`, or say why not.
 
         Raises
@@ -47,42 +48,52 @@ class MySqlRunLedger:
         def work(session: Session) -> Lease:
             # The lock on the one row makes everything below happen one execution at a time.
             lease = session.row(
-                "SELECT fence, run_id, expires_at > UTC_TIMESTAMP(3), next_user FROM batch_lease"
-                " WHERE id = 1 FOR UPDATE"
+                "SELECT fence, version, run_id, expires_at > UTC_TIMESTAMP(3), next_user"
+                " FROM batch_lease WHERE id = 1 FOR UPDATE"
             )
             if lease is None:
                 raise SchemaError("the table batch_lease is empty; run the function Migrate")
-            fence, holder, live = int(lease[0]) + 1, lease[1], bool(lease[2])
+            fence, version = int(lease[0]) + 1, max(slot.version, int(lease[1]) + 1)
+            holder, live = lease[2], bool(lease[3])
+            began = started.replace(tzinfo=None).isoformat(" ", "milliseconds")
             known = session.row(
-                "SELECT owner FROM batch_run WHERE run_id = %s FOR UPDATE", (slot.run_id,)
+                "SELECT owner = %s AND COALESCE(started_at = %s, TRUE) FROM batch_run"
+                " WHERE run_id = %s FOR UPDATE",
+                (owner, began, slot.run_id),
             )
-            if known is not None and known[0] != owner:
+            if known is not None and not known[0]:
                 return Lease(granted=False, reason="duplicate")
             if live and holder != slot.run_id:
                 return Lease(granted=False, reason="skipped")
             session.execute(
-                "UPDATE batch_lease SET fence = %s, run_id = %s,"
+                "UPDATE batch_lease SET fence = %s, version = %s, run_id = %s,"
                 " expires_at = UTC_TIMESTAMP(3) + INTERVAL %s SECOND WHERE id = 1",
-                (fence, slot.run_id, seconds),
+                (fence, version, slot.run_id, seconds),
             )
             session.execute(
-                "INSERT INTO batch_run (run_id, version, owner, code, fence, status, opened_at)"
-                " VALUES (%s, %s, %s, %s, %s, 'running', UTC_TIMESTAMP(3))"
-                " ON DUPLICATE KEY UPDATE code = VALUES(code), fence = VALUES(fence),"
-                " status = 'running'",
-                (slot.run_id, slot.version, owner, code, fence),
+                "INSERT INTO batch_run"
+                " (run_id, version, owner, started_at, code, fence, status, opened_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, 'running', UTC_TIMESTAMP(3))"
+                " ON DUPLICATE KEY UPDATE version = VALUES(version), code = VALUES(code),"
+                " fence = VALUES(fence), status = 'running'",
+                (slot.run_id, version, owner, began, code, fence),
             )
             return Lease(
-                granted=True, fence=fence, start=_read_user(lease[3]), last=_last_run(session)
+                granted=True,
+                fence=fence,
+                version=version,
+                start=_read_user(lease[4]),
+                last=_last_run(session),
             )
 
         return self._database.transact(work)
 
-    def listed(self, run: Run, listing: Listing) -> None:
-        """Record what was listed, unless the run's lease was given again in the meantime."""
+    def listed(self, run: Run, listing: Listing) -> bool:
+        """Record what was listed, if the run's last lease is this one; says whether it is."""
         held_back = listing.held_back
-        self._database.ask(
-            lambda session: session.execute(
+
+        def work(session: Session) -> bool:
+            changed = session.execute(
                 "UPDATE batch_run SET listed = %s, chunks = %s, backing_off = %s,"
                 " quarantined = %s, carried_over = %s, next_user = %s"
                 " WHERE run_id = %s AND fence = %s",
@@ -97,7 +108,9 @@ class MySqlRunLedger:
                     run.fence,
                 ),
             )
-        )
+            return changed > 0 or _holds(session, run)
+
+        return self._database.ask(work)
 
     def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
         """Sum the records written so far, leaving out these (chunk, group) pairs."""
@@ -128,10 +141,13 @@ class MySqlRunLedger:
             )
         )
 
-    def close(self, run: Run, ending: Ending) -> None:
-        """Write the run's end; if it still has the lease, give that back."""
+    def close(self, run: Run, ending: Ending) -> bool:
+        """Write the run's end, if its last lease is this one; says whether it is.
 
-        def work(session: Session) -> None:
+        If the lease has not expired, it is given back.
+        """
+
+        def work(session: Session) -> bool:
             values: dict[str, object] = {
                 "status": ending.status,
                 "reason": ending.reason[:REASON_CHARS],
@@ -141,10 +157,13 @@ class MySqlRunLedger:
                 **ending.tally.outcomes,
             }
             changes = ", ".join(f"{identifier(name)} = %s" for name in values)
-            session.execute(
-                f"UPDATE batch_run SET closed_at = UTC_TIMESTAMP(3), {changes} WHERE run_id = %s",  # noqa: S608
-                (*values.values(), run.id),
+            changed = session.execute(
+                f"UPDATE batch_run SET closed_at = UTC_TIMESTAMP(3), {changes}"  # noqa: S608
+                " WHERE run_id = %s AND fence = %s",
+                (*values.values(), run.id, run.fence),
             )
+            if not changed and not _holds(session, run):
+                return False
             session.execute(
                 "UPDATE batch_lease AS l JOIN batch_run AS r USING (run_id) SET"
                 " l.expires_at = UTC_TIMESTAMP(3),"
@@ -153,8 +172,9 @@ class MySqlRunLedger:
                 " AND l.expires_at > UTC_TIMESTAMP(3)",
                 (_written_user(ending.late_user), run.id, run.fence),
             )
+            return True
 
-        self._database.transact(work)
+        return self._database.transact(work)
 
     def forget(self, *, keep_days: int) -> None:
         """Delete runs opened more than `keep_days` ago, with their records, a few at a time."""
@@ -178,6 +198,13 @@ class MySqlRunLedger:
             )
 
         self._database.ask(work)
+
+
+def _holds(session: Session, run: Run) -> bool:
+    """Whether the run's last lease is this one: a row that was changed to what it was counts 0."""
+    return bool(
+        session.row("SELECT 1 FROM batch_run WHERE run_id = %s AND fence = %s", (run.id, run.fence))
+    )
 
 
 def _sum(session: Session, run_id: str, condition: str, values: Sequence[int]) -> list[int]:
