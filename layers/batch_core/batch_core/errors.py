@@ -16,8 +16,9 @@
     |   |   +-- UnreachableDatabaseError  no connection could be opened: try in a new environment
     |   +-- DataError               this row cannot be stored, others can
     |   +-- GoneError               the user this row belongs to no longer exists
-    |   +-- SchemaError             the tables are not what the code expects
-    |   +-- AccessError             the database refused the credentials
+    |   +-- SchemaError             the tables, or the query, are not what the other expects
+    |   +-- AccessError             the database refused the credentials, or a right
+    |   +-- UnknownDatabaseError    an error of which nobody said whose fault it is
     +-- MigrationError          a numbered SQL file cannot be applied
 
 The workflow never branches on these classes: what becomes of a user is an
@@ -76,7 +77,19 @@ class StreamError(BatchError):
 
 
 class DatabaseError(BatchError):
-    """The database refused a statement or could not be reached."""
+    """The database refused a statement or could not be reached.
+
+    Parameters
+    ----------
+    text
+        What may be logged: it holds no values of users.
+    told
+        The database's own words, with the values, if they are not `text`.
+    """
+
+    def __init__(self, text: str, *, told: str = "") -> None:
+        super().__init__(text)
+        self.told = told or text
 
 
 class TransientDatabaseError(DatabaseError):
@@ -98,11 +111,15 @@ class GoneError(DatabaseError):
 
 
 class SchemaError(DatabaseError):
-    """The tables are not what the code expects; no row is at fault."""
+    """The tables, or the query, are not what the other expects; no row is at fault."""
 
 
 class AccessError(DatabaseError):
-    """The database refused the credentials."""
+    """The database refused the credentials, or lacks a right that they need."""
+
+
+class UnknownDatabaseError(DatabaseError):
+    """An error of which nobody said whose fault it is; it may be a row's."""
 
 
 class MigrationError(BatchError):

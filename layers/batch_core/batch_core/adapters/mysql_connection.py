@@ -18,6 +18,7 @@ from batch_core.errors import (
     AccessError,
     ConfigurationError,
     TransientDatabaseError,
+    UnknownDatabaseError,
     UnreachableDatabaseError,
 )
 from batch_core.retry import full_jitter
@@ -39,6 +40,8 @@ IDLE_SECONDS: Final = 30.0
 PATIENCE_SECONDS: Final = 5.0
 # Who lost a lock this often meets more than bad luck.
 LOCK_ATTEMPTS: Final = 4
+# An error that nobody knows may pass, and may be the statement's own.
+UNKNOWN_ATTEMPTS: Final = 3
 _BACKOFF_SECONDS: Final = 0.2
 
 # Either of them makes the server refuse a value that does not fit. Without one it cuts the value,
@@ -85,7 +88,8 @@ class Session:
             with tracing.statement(text):
                 return self._connection.query(text)
         except Exception as error:
-            raise classify(error) from error
+            # Rows are written by hand, into bytes.
+            raise classify(error, of_rows=text is sql) from error
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a query and return all its rows."""
@@ -191,13 +195,21 @@ class Database:
     def attempt[T](self, work: Callable[[Connection], T]) -> T:
         """Do a piece of work with the connection itself, again after a transient error.
 
-        A lost lock is asked for again a few times; for everything else the patience decides.
+        A lost lock is asked for again a few times, as is what an unknown error refused; for
+        everything else the patience decides.
         """
         deadline = self._clock() + self._patience_seconds
-        lost = locked = 0
+        lost = locked = unknown = 0
         while True:
             try:
                 return self.once(work)
+            except UnknownDatabaseError:
+                unknown += 1
+                if unknown == UNKNOWN_ATTEMPTS:
+                    raise
+                pause = full_jitter(unknown, base=_BACKOFF_SECONDS, random=random.random)
+                meter.count("db_retries")
+                self._sleep(pause)
             except TransientDatabaseError as error:
                 if number_of(error.__cause__) in LOCKED:
                     locked += 1
