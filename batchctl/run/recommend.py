@@ -79,6 +79,19 @@ def recommendations(evidence: Evidence) -> list[Recommendation]:
     return sorted(found, key=lambda said: said.severity != "act")
 
 
+def _failed(run: Evidence) -> Recommendation | None:
+    """Whatever else there is to say, a run that failed is not well."""
+    if run.verdict.good:
+        return None
+    verdict = run.verdict
+    return Recommendation(
+        "run_failed",
+        "act",
+        "Mend what the reason names, then run again: until then nothing else here matters much.",
+        verdict.reason or f"the run ended as {verdict.status}",
+    )
+
+
 def _cold_starts(run: Evidence) -> Recommendation | None:
     cold = sum(
         billed_gb_s(line) - line.duration.wall / 1000 * line.memory_mb / 1024
@@ -129,9 +142,8 @@ def _breaker(run: Evidence) -> Recommendation | None:
     return Recommendation(
         "breaker_opened",
         "act",
-        "Look at the API, or at its key, first; the next run asks a few users to see whether it is"
-        " back.",
-        f"the breaker opened in {opened:,} environment(s): the rest of the run was skipped",
+        "Look at the API, or at its key, first; the first run that finds it well serves everyone.",
+        f"the breaker opened {opened:,} times: the users behind it were skipped",
     )
 
 
@@ -282,6 +294,7 @@ def _workflow_log(run: Evidence) -> Recommendation | None:
 
 
 RULES: Final[tuple[Rule, ...]] = (
+    _failed,
     _breaker,
     _tolerance_is_near,
     _time_is_short,

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from batch_core.outcomes import Tally
-from batch_core.ports import Ending, HeldBack, LastRun, Lease, Listing, Written
+from batch_core.ports import Candidate, Ending, HeldBack, LastRun, Lease, Listing, Written
 from batch_core.records import Record
 from batch_core.run import Run, Slot
+from batch_core.user_state import Mark
 from tests.support.world import TABLE, World
 
 TEN = Slot("demo", datetime(2026, 1, 31, 10, tzinfo=UTC))
@@ -276,3 +277,56 @@ def test_old_runs_are_forgotten_with_their_records(world: World) -> None:
     world.ledger.forget(keep_days=2)
     assert world.ledger.written(TEN.run_id).rows == 0
     assert opened(world, LATER, "c") == Lease(False, reason="duplicate")
+
+
+# --- marks, by the end of their run -----------------------------------------------------------
+
+
+def failed(user: int, failures: int, slot: Slot) -> Record:
+    """What a run tells of a user whose calls failed so many times in a row."""
+    return replace(
+        record(0, []),
+        run_id=slot.run_id,
+        version=slot.version,
+        marks=(Mark(user, failures, "http_404"),),
+    )
+
+
+def test_a_mark_counts_once_its_run_has_closed(world: World) -> None:
+    world.people(7)
+    opened(world, TEN, "a")
+    world.rows.write(TABLE, [failed(7, 1, TEN)])
+    before = world.listed()
+    world.ledger.close(run(1), Ending("failed", Tally(), "6 % are rejected"))
+
+    assert before == [Candidate({"user_id": 7}, failures=0, failed_at=TEN.version)]
+    assert world.listed() == [Candidate({"user_id": 7}, failures=1, failed_at=TEN.version)]
+
+
+def test_a_run_with_a_fault_as_a_whole_leaves_no_marks(world: World) -> None:
+    world.people(7, 8)
+    opened(world, TEN, "a")
+    world.rows.write(TABLE, [failed(7, 1, TEN)])
+    world.ledger.close(run(1), Ending("completed", Tally(), ""))
+    opened(world, LATER, "b")
+    world.rows.write(TABLE, [replace(failed(7, 2, LATER), group=1), failed(8, 1, LATER)])
+    world.ledger.close(run(2, LATER), Ending("failed", Tally(), "", fault="api_unreachable"))
+
+    # What was known before is still known.
+    assert [candidate.failures for candidate in world.listed()] == [1, 0]
+
+
+def test_who_recovered_in_a_run_with_a_fault_has_recovered(world: World) -> None:
+    world.people(7)
+    opened(world, TEN, "a")
+    world.rows.write(TABLE, [failed(7, 0, TEN)])
+    world.ledger.close(run(1), Ending("failed", Tally(), "", fault="api_unreachable"))
+
+    assert [candidate.failures for candidate in world.listed()] == [0]
+
+
+def test_marks_of_a_run_that_the_ledger_has_forgotten_still_count(world: World) -> None:
+    world.people(7)
+    world.rows.write(TABLE, [failed(7, 3, TEN)])
+
+    assert [candidate.failures for candidate in world.listed()] == [3]

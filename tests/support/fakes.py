@@ -69,34 +69,6 @@ class FakePayloadStore(PayloadStore):
         return md5(self.objects[key], usedforsecurity=False).hexdigest()
 
 
-class FakeUserSource(UserSource):
-    """A users query with an answer of any length; `fault` is raised behind its last row.
-
-    `known` are the failures of a user and the version of the last one.
-    """
-
-    def __init__(
-        self,
-        users: Sequence[User],
-        *,
-        fault: Exception | None = None,
-        known: Mapping[object, tuple[int, int]] | None = None,
-    ) -> None:
-        self.rows = users
-        self.fault = fault
-        self.known = dict(known or {})
-        self.queries: list[str] = []
-
-    def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
-        self.queries.append(query)
-        before = [user for user in self.rows if start is not None and user["user_id"] < start]
-        behind = [user for user in self.rows if user not in before]
-        for user in [*behind, *before]:
-            yield Candidate(dict(user), *self.known.get(user.get("user_id"), (0, 0)))
-        if self.fault is not None:
-            raise self.fault
-
-
 @dataclass
 class FakeRun:
     """What is known about a run."""
@@ -107,6 +79,7 @@ class FakeRun:
     started: datetime | None = None
     fence: int = 0
     status: str = "running"
+    version: int = 0
     listing: Listing | None = None
     ending: Ending | None = None
 
@@ -139,9 +112,52 @@ class FakeDatabase:
     next_user: int | str | None = None
     users: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
+    def counts(self, version: int) -> bool:
+        """Whether the marks of the run with this version count."""
+        ran = [run.ending for run in self.runs.values() if run.version == version]
+        return all(ending is not None and not ending.fault for ending in ran)
+
     def answer(self) -> None:
         if self.outages:
             raise self.outages.pop(0)
+
+
+class FakeUserSource(UserSource):
+    """A users query with an answer of any length; `fault` is raised behind its last row.
+
+    `known` are the failures of a user and the version of the last one; with a `database` it is
+    what that one remembers.
+    """
+
+    def __init__(
+        self,
+        users: Sequence[User],
+        *,
+        fault: Exception | None = None,
+        known: Mapping[object, tuple[int, int]] | None = None,
+        database: FakeDatabase | None = None,
+    ) -> None:
+        self.rows = users
+        self.fault = fault
+        self.known = dict(known or {})
+        self.database = database
+        self.queries: list[str] = []
+
+    def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
+        self.queries.append(query)
+        before = [user for user in self.rows if start is not None and user["user_id"] < start]
+        behind = [user for user in self.rows if start is None or user["user_id"] >= start]
+        for user in [*behind, *before]:
+            yield Candidate(dict(user), *self._known(user.get("user_id")))
+        if self.fault is not None:
+            raise self.fault
+
+    def _known(self, user_id: object) -> tuple[int, int]:
+        if self.database is None:
+            return self.known.get(user_id, (0, 0))
+        version, failures, _ = self.database.users.get(str(user_id), (0, 0, ""))
+        void = failures > 0 and not self.database.counts(version)
+        return failures - void, version
 
 
 class FakeRunLedger(RunLedger):
@@ -163,6 +179,7 @@ class FakeRunLedger(RunLedger):
         db.holder, db.expires_at = slot.run_id, db.now + seconds
         run = db.runs.setdefault(slot.run_id, FakeRun(owner, code, db.now, started))
         run.status, run.code, run.fence = "running", code, db.fence
+        run.version = db.version
         return Lease(
             granted=True,
             fence=db.fence,

@@ -10,10 +10,11 @@ from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.mysql_rows import MySqlRowStore
 from batch_core.adapters.mysql_schema import MySqlSchemaStore
+from batch_core.adapters.mysql_users import MySqlUserSource
 from batch_core.job import Table
 from batch_core.migrate import read, split
-from batch_core.ports import RowStore, RunLedger, SqlFile
-from tests.support.fakes import FakeDatabase, FakeRowStore, FakeRunLedger
+from batch_core.ports import Candidate, RowStore, RunLedger, SqlFile
+from tests.support.fakes import FakeDatabase, FakeRowStore, FakeRunLedger, FakeUserSource
 
 TABLE = Table("note", columns=("text", "data"))
 
@@ -47,6 +48,9 @@ class World(Protocol):
     def known(self) -> dict[str, tuple[int, int, str]]:
         """For each user that is remembered: the run's version, failures in a row, the error."""
 
+    def listed(self) -> list[Candidate]:
+        """The persons, as a run would list them."""
+
     def wait(self, seconds: int) -> None:
         """Let time pass."""
 
@@ -79,6 +83,10 @@ class FakeWorld(World):
 
     def known(self) -> dict[str, tuple[int, int, str]]:
         return self.database.users
+
+    def listed(self) -> list[Candidate]:
+        users = [{"user_id": user} for user in sorted(self.database.parents or (), key=str)]
+        return list(FakeUserSource(users, database=self.database).users(""))
 
     def wait(self, seconds: int) -> None:
         self.database.now += seconds
@@ -123,6 +131,9 @@ class MySqlWorld(World):
         query = "SELECT user_id, version, failures, error FROM batch_user"
         rows = self.database.ask(lambda s: s.rows(query))
         return {user: (version, failures, error) for user, version, failures, error in rows}
+
+    def listed(self) -> list[Candidate]:
+        return list(MySqlUserSource(self.database).users("SELECT user_id FROM person"))
 
     def wait(self, seconds: int) -> None:
         # Time cannot be moved, but everything that was noted down can.

@@ -336,3 +336,71 @@ def test_settling_neither_makes_nor_loses_users(promised: Tally, theirs: int, la
     assert tally.queued == 0
     assert tally.settled == promised.settled + arrived
     assert min(tally.outcomes.values()) >= 0
+
+
+# --- a run that has a fault as a whole --------------------------------------------------------
+
+
+def faulted(answer: dict[str, Any], stage: Stage) -> str | None:
+    """The fault of a run, which the answer, its reason and the ledger tell alike."""
+    ending = stage.database.runs[RUN].ending
+    assert ending is not None
+    assert ending.fault == (answer.get("error") or "")
+    if ending.fault:
+        assert answer["status"] == "failed"
+        assert answer["reason"].startswith(f"{ending.fault}: ")
+    return ending.fault or None
+
+
+@pytest.mark.parametrize(
+    ("tally", "event", "fault"),
+    [
+        ({"unchanged": 100}, {"called": 100}, None),
+        # Nearly everyone: nine of ten, from ten users on.
+        ({"unchanged": 10, "rejected": 90}, {"called": 100}, "nearly_all_rejected"),
+        ({"unchanged": 11, "rejected": 89}, {"called": 100}, None),
+        ({"rejected": 10, "skipped": 90}, {"called": 10}, "nearly_all_rejected"),
+        ({"rejected": 9, "skipped": 91}, {"called": 9}, None),
+        # Who got no answer says nothing about the answers.
+        ({"rejected": 50, "retry_later": 50}, {"called": 100}, "nearly_all_rejected"),
+        # An API that is down keeps the run from its users ...
+        ({"retry_later": 6, "skipped": 94}, {"called": 6, "stopped": 100}, "api_unreachable"),
+        ({"unchanged": 70, "skipped": 30}, {"called": 70, "stopped": 30}, "api_unreachable"),
+        # ... unless hardly anybody lost a turn by it.
+        ({"unchanged": 80, "skipped": 20}, {"called": 80, "stopped": 20}, None),
+        ({"rejected": 5, "skipped": 95}, {"called": 0}, "nobody_asked"),
+        ({"retry_later": 100}, {"called": 0, "failed_groups": 10}, None),
+    ],
+)
+def test_a_run_is_judged_as_a_whole(
+    tally: dict[str, int], event: dict[str, Any], fault: str | None
+) -> None:
+    stage = Stage(rejected=100, retry_later=20)
+
+    assert faulted(stage(100, tally=tally, **event), stage) == fault
+
+
+def test_who_is_held_back_on_purpose_does_not_dilute_an_outage() -> None:
+    stage = Stage()
+    tally = {"retry_later": 62, "skipped": 938}
+
+    answer = stage(1_000, tally=tally, called=62, stopped=62, held_back={"carried_over": 938})
+
+    assert faulted(answer, stage) == "api_unreachable"
+    assert "62 of 62 users were not served" in answer["reason"]
+
+
+def test_however_much_is_tolerated_an_api_that_serves_nobody_is_a_fault() -> None:
+    stage = Stage(retry_later=100)
+
+    answer = stage(100, tally={"retry_later": 10, "skipped": 90}, called=10, stopped=100)
+
+    assert faulted(answer, stage) == "api_unreachable"
+
+
+def test_a_run_of_which_nobody_was_due_is_not_at_fault() -> None:
+    stage = Stage()
+
+    answer = stage(50, tally={"skipped": 50}, held_back={"quarantined": 30, "backing_off": 20})
+
+    assert (answer["status"], faulted(answer, stage)) == ("completed", None)

@@ -87,7 +87,7 @@ class Stage:
             store=self.store,
         )
 
-    def end(self, answer: dict[str, Any], **figures: int) -> None:
+    def end(self, answer: dict[str, Any], **figures: Any) -> None:
         """End the run, as Finish Run does."""
         run = Run.from_json(answer["run"])
         self.ledger.close(run, Ending("completed", Tally(), "", **figures))

@@ -13,6 +13,7 @@ from batch_core.observability import logger
 from batch_core.outcomes import Tally
 from batch_core.ports import Ending, PayloadStore, RunLedger, Written
 from batch_core.run import Run
+from batch_core.run_fault import RunFault, fault_of
 from batch_core.settings.finish_run import FinishRunSettings
 from batch_core.user_state import can_be_marked
 
@@ -70,7 +71,10 @@ class RunFinisher:
         everything = self.ledger.written(run.id) if failed else regular
         tally = settle(promised, regular, everything, all_named=len(failed) == _count(event))
         unaccounted = listed - tally.settled
-        reason = self._judge(event, run, listed, tally, missing=promised.queued - regular.rows)
+        fault = self._fault(event, listed, tally)
+        reason = self._judge(
+            event, run, listed, tally, fault=fault, missing=promised.queued - regular.rows
+        )
         status = "failed" if reason else "completed"
         ending = Ending(
             status=status,
@@ -80,6 +84,7 @@ class RunFinisher:
             api_ms=int(event.get("api_ms") or 0),
             stopped=int(event.get("stopped") or 0),
             late_user=self._first_late(event, run),
+            fault=fault.fault if fault else "",
         )
         if not self.ledger.close(run, ending):
             status, reason = "failed", SUPERSEDED
@@ -96,6 +101,8 @@ class RunFinisher:
             "outcomes": tally.outcomes,
             "unaccounted": unaccounted,
             "reason": reason,
+            # The workflow ends with it as its error.
+            **({"error": fault.fault} if fault else {}),
         }
 
     def _await(
@@ -127,11 +134,28 @@ class RunFinisher:
             return None
         return first if can_be_marked(first) else None
 
+    def _fault(self, event: Mapping[str, Any], listed: int, tally: Tally) -> RunFault | None:
+        return fault_of(
+            tally,
+            admitted=listed - sum((event.get("held_back") or {}).values()),
+            called=int(event.get("called") or 0),
+            stopped=int(event.get("stopped") or 0),
+            failed_groups=_count(event),
+            tolerated=self.settings.max_retry_later_percent,
+        )
+
     def _judge(
-        self, event: Mapping[str, Any], run: Run, listed: int, tally: Tally, *, missing: int
+        self,
+        event: Mapping[str, Any],
+        run: Run,
+        listed: int,
+        tally: Tally,
+        *,
+        fault: RunFault | None,
+        missing: int,
     ) -> str:
         """Say why the run failed, or nothing when it did not."""
-        faults = []
+        faults = [fault.reason] if fault else []
         if missing > 0:
             silent = sorted(awaited_groups(event) - self.ledger.groups_written(run.id))
             faults.append(

@@ -75,3 +75,9 @@ API_BODY_BYTES: Final = 256 * KIB
 # The text of one user's error. A group of 1,000 who are all refused stays below a record's quota,
 # and a text that says more than this is a dump.
 ERROR_TEXT_BYTES: Final = 200
+
+# --- Whose fault it is ----------------------------------------------------------------------
+# What fails for so many of the users asked is the fault of no single user ...
+NEARLY_EVERYONE: Final = 0.9
+# ... if at least so many were asked: of fewer it cannot be told.
+JUDGED_FROM: Final = 10

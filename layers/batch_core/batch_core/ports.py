@@ -120,7 +120,11 @@ class Candidate:
 
 
 class UserSource(Protocol):
-    """The users query."""
+    """The users query.
+
+    A user's failures are what the marks of earlier runs say. The mark of a run that had a fault as
+    a whole, or that never came to its end, counts one failure less: the one that it added.
+    """
 
     def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
         """Stream the rows of the query with flat memory, ordered by `user_id`.
@@ -214,6 +218,8 @@ class Ending:
         Users who lost their turn because the API failed for everyone.
     late_user
         The first whose turn never came, if there is one: the next run begins with it.
+    fault
+        The word for what was wrong with the run as a whole, if that was so: it marks nobody then.
     """
 
     status: str
@@ -223,6 +229,7 @@ class Ending:
     api_ms: int = 0
     stopped: int = 0
     late_user: int | str | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

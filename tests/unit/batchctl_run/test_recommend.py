@@ -57,6 +57,22 @@ def test_a_run_with_nothing_to_mend_is_left_alone() -> None:
     assert recommendations(evidence(*lines)) == []
 
 
+@pytest.mark.parametrize(
+    ("verdict", "figure"),
+    [
+        (Verdict("FAILED", 9, {}, 0, "api_unreachable: 9 of 9 users"), "api_unreachable: 9 of 9"),
+        (Verdict("TIMED_OUT", 9, {}, 9), "TIMED_OUT"),
+        (Verdict("SUCCEEDED", 9, {}, 1), "SUCCEEDED"),
+    ],
+)
+def test_of_a_run_that_failed_nobody_is_told_that_there_is_nothing_to_do(
+    verdict: Verdict, figure: str
+) -> None:
+    found = recommendations(replace(evidence(line("Call API", 0, 0)), verdict=verdict))
+    assert (found[0].rule, found[0].severity) == ("run_failed", "act")
+    assert figure in found[0].figure
+
+
 def test_cold_starts_that_take_much_of_the_time_are_named() -> None:
     cold = line("Call API", 0, 0, init_ms=600)
     said = only(recommendations(evidence(cold)))

@@ -154,6 +154,7 @@ class MySqlRunLedger:
                 "called": ending.called,
                 "api_ms": ending.api_ms,
                 "stopped": ending.stopped,
+                "fault": ending.fault or None,
                 **ending.tally.outcomes,
             }
             changes = ", ".join(f"{identifier(name)} = %s" for name in values)

@@ -21,7 +21,11 @@ _ROWS: Final = 1_000
 # The job's query, with what the ledger knows about each of its users. Keys are numbers in some
 # tables and text in others, so both sides are compared as text, exactly.
 _QUERY: Final = """
-SELECT listed.*, known.failures AS batch_failures, known.version AS batch_failed_at
+SELECT listed.*, known.version AS batch_failed_at, known.failures - IF(
+  known.failures > 0 AND EXISTS (
+    SELECT 1 FROM batch_run AS source WHERE source.version = known.version
+    AND (source.closed_at IS NULL OR source.fault IS NOT NULL)
+  ), 1, 0) AS batch_failures
 FROM (
 {query}
 ) AS listed
