@@ -75,6 +75,12 @@ class Verdict:
         """Whether the run completed and nothing is unaccounted."""
         return self.status == "SUCCEEDED" and self.unaccounted == 0
 
+    @property
+    def served(self) -> int:
+        """Users who were asked about, and whose answer came to something."""
+        came = (Outcome.STORED, Outcome.UNCHANGED, Outcome.GONE)
+        return sum(self.outcomes[outcome.value] for outcome in came)
+
 
 def verdict_of(execution: Execution, *, listed: int | None) -> Verdict:
     """Judge an execution.

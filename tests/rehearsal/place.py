@@ -20,6 +20,7 @@ from typing import Any, Final
 import boto3
 from botocore.exceptions import ClientError, WaiterError
 
+from batchctl.alarms import Alarms, Heard
 from batchctl.local import emulator, sam
 from batchctl.local.cloud import LocalCloud, schema_name
 from batchctl.local.servers import REGION
@@ -319,14 +320,34 @@ class Place:
         deploys = action.kind.startswith("Build") and not self._full
         played = [each for each in spec.commands if not deploys or each.startswith(NEEDED)]
         told = ""
-        for command in played:
-            told = self._run(["bash", "-euc", command], env)
+        try:
+            for command in played:
+                told = self._run(["bash", "-euc", command], env)
+        except ActionError:
+            if "STACK" in env:
+                self._ring(env["STACK"])
+            raise
         if spec.artifacts is not None:
             shutil.copytree(self.checkout / spec.artifacts, self.package(push), dirs_exist_ok=True)
             left = ", ".join(each for each in spec.commands if each not in played)
             digest = self.digest(push)
             return f"package {digest}" + (f"; left to CI: {left}" if left else "")
         return _of_run(told)
+
+    def _ring(self, stack: str) -> None:
+        """Let an alarm ring, as one does within minutes of a failed run and for up to three hours.
+
+        Those of runs calculate, which the local cloud cannot: whichever it has stands for them.
+        """
+        self.cloud.client("cloudwatch").set_alarm_state(
+            AlarmName=Alarms(self.cloud.client, stack).names[0],
+            StateValue="ALARM",
+            StateReason="a run failed",
+        )
+
+    def ringing(self, stack: str) -> Heard:
+        """The alarms of a stack that ring, as a verification would tell them apart."""
+        return Alarms(self.cloud.client, stack).ringing()
 
     def _ask(self, action: Action, _push: Push) -> str:
         question = action.given["CustomData"]
@@ -543,7 +564,9 @@ def _of_run(told: str) -> str:
     """
     line = json.loads(told.strip().rpartition("\n")[2])
     outcomes = ", ".join(f"{count} {name}" for name, count in line["outcomes"].items() if count)
-    return f"run {line['status']}: {outcomes or 'no users yet'}"
+    before = ", ".join(line["alarms"]["before"])
+    rang = f"; {before} rang before" if before else ""
+    return f"run {line['status']}: {outcomes or 'no users yet'}{rang}"
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:

@@ -1,4 +1,4 @@
-"""What is rehearsed: five tenants, a push, a broken one, a good one, a tenant more, a tenant less.
+"""What is rehearsed: five tenants, a push, three broken ones, a repair, a tenant more, one less.
 
 Every act says what it expects; what is not as expected fails the rehearsal.
 """
@@ -39,6 +39,9 @@ SIZES: Final = {"UsersPerInvocation": USERS, "ChunkConcurrency": 1, "GroupConcur
 MADE: Final = ("schedule", "role", "queue", "function", "log group", "stream", "workflow")
 JOB: Final = "layers/job/job.py"
 BROKEN: Final = ('told.get("score")', 'told.get("points")')
+BROKEN_TOO: Final = ('told.get("action")', 'told.get("deed")')
+_REQUEST: Final = "    return Request("
+ASKS_NOBODY: Final = (_REQUEST, f'    raise RejectError("nobody is asked")\n{_REQUEST}')
 _NOTE: Final = '_text(told.get("note"), "note", 500)'
 GOOD: Final = (_NOTE, f"{_NOTE}.strip()")
 
@@ -83,6 +86,8 @@ class Rehearsal:
     kept: list[str] = field(default_factory=list)
     left_out: str = ""
 
+    _job: str = ""
+
     def __post_init__(self) -> None:
         self._pipeline = Pipeline(self.place, self.show.done)
 
@@ -90,7 +95,7 @@ class Rehearsal:
         """Play all of it."""
         self._prepare()
         first = self._first_push()
-        self._broken_push(first)
+        self._broken_pushes(first)
         self._good_push()
         self._one_more()
         self._one_less()
@@ -100,6 +105,7 @@ class Rehearsal:
     def _prepare(self) -> None:
         self.show.act("A checkout, the pipeline's own stack, and what each tenant is given first")
         self.place.make_checkout()
+        self._job = (self.place.checkout / JOB).read_text()
         self._write_canary()
         for tenant, wave in WAVES.items():
             if wave > 0:
@@ -119,28 +125,41 @@ class Rehearsal:
             self._seed(tenant)
         return push
 
-    def _broken_push(self, good: Push) -> None:
+    def _broken_pushes(self, good: Push) -> None:
         self.show.act("A broken push: the job reads a field that the API does not have")
+        self._stopped_by_the_canary(self._change("Points instead of scores", *BROKEN), good)
+        self.show.act("Another behind it: an alarm rings, and who failed is asked all the same")
+        passage = self._stopped_by_the_canary(self._change("Deeds, not actions", *BROKEN_TOO), good)
+        failed = next(each for each in passage.done if each.action == "canary-verify")
+        self._expect("everybody was asked", f"{USERS} rejected" in failed.told)
+        self.show.act("A push that asks nobody, of a tenant whose runs may reject everybody")
+        self._set_canary(MaxRejectedPercent=100)
+        self._stopped_by_the_canary(self._change("Ask nobody", *ASKS_NOBODY), good)
+        self._set_canary(MaxRejectedPercent=5)
+
+    def _stopped_by_the_canary(self, push: Push, good: Push) -> Passage:
         before = self._states()
-        push = self._change("Points instead of scores", *BROKEN)
         passage = self._through(push, WAVES)
         after = self._states()
         others = [tenant for tenant in WAVES if tenant != "canary"]
-        self._expect("the canary's run failed", passage.stopped_in == "Canary")
+        self._expect("the canary was not verified", passage.stopped_in == "Canary")
         self._expect("what was good came back", passage.rolled_back_to == good)
         self._expect(
             "the canary runs and is well again",
             after["canary"].package == before["canary"].package and self._is_well(passage),
         )
         self._expect("nobody else was touched", all(after[each] == before[each] for each in others))
+        return passage
 
     def _good_push(self) -> None:
-        self.show.act("A good push: the job strips what the API wrote")
+        self.show.act("A repair: the job strips what the API wrote, and an alarm rings still")
+        self._expect("an alarm of the failed runs rings", bool(self._canary_rings()))
         before = self._states()
         push = self._change("Notes without blanks around them", *GOOD)
         passage = self._through(push, WAVES)
         after = self._states()
         self._expect("it went through every stage", not passage.stopped_in)
+        self._expect("with the alarm ringing all along", bool(self._canary_rings()))
         self._expect("each tenant runs its package", self._packages() == {self.place.digest(push)})
         self._expect(
             "each tenant's workflow calls new versions",
@@ -232,16 +251,25 @@ class Rehearsal:
         self.rows.append(Row("by hand", tenant, before, after, ", ".join(told), seconds))
 
     def _change(self, title: str, old: str, new: str) -> Push:
-        """Change the job, and let every user do something new."""
+        """Change the job as it was at first, and let every user do something new."""
         self.place.take_last()  # a rollback has left what was pushed before
-        file = self.place.checkout / JOB
-        text = file.read_text().replace(BROKEN[1], BROKEN[0])
-        assert text.count(old) == 1, f"{JOB} has changed: adapt the rehearsal"
-        file.write_text(text.replace(old, new))
+        assert self._job.count(old) == 1, f"{JOB} has changed: adapt the rehearsal"
+        (self.place.checkout / JOB).write_text(self._job.replace(old, new))
         accounts = [f"u-{number:06d}" for number in range(1, USERS + 1)]
         for tenant in WAVES:
             SampleApiAdmin(self.place.cloud.sample_api_url, tenant).touch(*accounts)
         return self.place.push(title)
+
+    def _set_canary(self, **parameters: int) -> None:
+        self.place.take_last()
+        file = Project(self.place.checkout).file
+        written = yaml.safe_load(file.read_text())
+        written["tenants"][0]["parameters"] |= parameters
+        file.write_text(yaml.safe_dump(written, sort_keys=False))
+        self._type("batchctl tenants render")
+
+    def _canary_rings(self) -> Sequence[str]:
+        return self.place.ringing("batch-canary").before
 
     def _write_canary(self) -> None:
         database = self.place.cloud.mariadb
