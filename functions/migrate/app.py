@@ -9,7 +9,7 @@ import batch_core
 import job
 from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_schema import MySqlSchemaStore
-from batch_core.migrate import Migrator
+from batch_core.migrate import Migrator, check
 from batch_core.observability import observed
 from batch_core.settings.migrate import MigrateSettings
 
@@ -19,10 +19,16 @@ STATEMENT_SECONDS = 840
 
 @observed("Migrate")
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001
-    """Apply the SQL files that were not applied yet, the machinery's before the job's."""
+    """Apply the SQL files that were not applied yet, the machinery's before the job's.
+
+    With `{"check": true}` only look at the database.
+    """
     settings = MigrateSettings.from_env()
+    store = MySqlSchemaStore(connect(settings, read_seconds=STATEMENT_SECONDS))
+    if event.get("check"):
+        return check(store)
     migrate = Migrator(
-        store=MySqlSchemaStore(connect(settings, read_seconds=STATEMENT_SECONDS)),
+        store=store,
         folders=[
             (module.__name__, Path(str(module.__file__)).parent / "schema")
             for module in (batch_core, job)

@@ -152,3 +152,28 @@ def test_migrating_again_does_nothing(stack: Schema) -> None:
 @pytest.mark.parametrize("name", ["list_users", "write_rows", "finish_run", "migrate"])
 def test_a_function_can_be_imported_without_its_environment(name: str) -> None:
     assert callable(importlib.import_module(f"functions.{name}.app").lambda_handler)
+
+
+def test_a_check_tells_what_the_database_is_and_applies_nothing(stack: Schema) -> None:
+    with stack.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE batch_migration")
+
+    (told,) = migrate.lambda_handler({"check": True}, CONTEXT).values()
+
+    assert {"version", "sql_mode", "character_set", "collation", "rights", "role"} == told.keys()
+    assert "INSERT" in told["rights"]
+    with stack.connect() as connection, connection.cursor() as cursor:
+        assert cursor.execute("SHOW TABLES LIKE 'batch_migration'") == 0
+
+
+def test_a_check_of_a_database_that_lets_nobody_in_says_why(
+    stack: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = json.dumps({"username": stack.user, "password": "wrong"})
+    monkeypatch.setenv("DATABASE_SECRET_ARN", secret("another", login))
+
+    (told,) = migrate.lambda_handler({"check": True}, CONTEXT).values()
+
+    assert told.keys() == {"refused"}
+    assert "Access denied" in told["refused"]
+    assert "wrong" not in told["refused"]

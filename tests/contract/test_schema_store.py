@@ -17,7 +17,7 @@ from batch_core.records import Record
 from batch_core.table_faults import faults_of
 from batchctl.local.ports import free_port
 from tests.support.fakes import FakeSchemaStore
-from tests.support.mariadb import Schema
+from tests.support.mariadb import MariaDbServer, Schema
 from tests.support.world import MySqlWorld
 
 RECORD = Record(
@@ -296,3 +296,29 @@ def test_a_table_that_stays_in_use_fails_the_migration_and_blocks_nobody(
     reader.close()
     writer.close()
     assert mysql_store.migrate([ONE, alter]) == ["job/0002_alter.sql"]
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+
+def test_the_server_is_described_and_nothing_is_changed(store: SchemaStore) -> None:
+    facts = store.server()
+
+    assert int(facts.version.split(".")[0]) >= 8
+    assert "STRICT_TRANS_TABLES" in facts.sql_mode.split(",")
+    assert facts.collation.startswith(facts.character_set)
+    assert facts.rights >= {"ALTER", "CREATE", "DELETE", "INDEX", "INSERT", "SELECT", "UPDATE"}
+    assert facts.role == ""
+
+
+def test_only_rights_in_the_whole_schema_are_told(schema: Schema, mariadb: MariaDbServer) -> None:
+    user, name = schema.user, schema.name.replace("_", r"\_")
+    mariadb.administer(
+        f"REVOKE ALL ON `{name}`.* FROM {user}@'%'",
+        f"GRANT SELECT, CREATE ON `{name}`.* TO {user}@'%'",
+        f"CREATE TABLE {schema.name}.one (id INT)",
+        f"GRANT DELETE ON {schema.name}.one TO {user}@'%'",
+    )
+
+    assert MySqlSchemaStore(schema.reach()).server().rights >= {"SELECT", "CREATE"}
+    assert not MySqlSchemaStore(schema.reach()).server().rights & {"DELETE", "INSERT"}

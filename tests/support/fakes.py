@@ -25,6 +25,7 @@ from batch_core.ports import (
     RowStore,
     RunLedger,
     SchemaStore,
+    ServerFacts,
     SqlFile,
     TableFacts,
     UserSource,
@@ -287,6 +288,13 @@ class FakeSchemaStore(SchemaStore):
     def __init__(self, facts: Mapping[str, TableFacts] | None = None) -> None:
         self.statements: list[str] = []
         self.tables = dict(facts or {})
+        self.server_facts = ServerFacts(
+            version="8.0.39",
+            sql_mode="STRICT_TRANS_TABLES",
+            character_set="utf8mb4",
+            collation="utf8mb4_0900_ai_ci",
+            rights=frozenset({"ALTER", "CREATE", "DELETE", "INDEX", "INSERT", "SELECT", "UPDATE"}),
+        )
         self._applied: dict[tuple[str, int], tuple[tuple[str, ...], bool]] = {}
 
     def migrate(self, files: Sequence[SqlFile]) -> list[str]:
@@ -294,6 +302,9 @@ class FakeSchemaStore(SchemaStore):
 
     def facts(self, table: str) -> TableFacts | None:
         return self.tables.get(table)
+
+    def server(self) -> ServerFacts:
+        return self.server_facts
 
     def _apply(self, file: SqlFile) -> bool:
         done, complete = self._applied.get((file.source, file.number), ((), False))

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import batch_core
 import job
-from batch_core.errors import MigrationError
+from batch_core.errors import MigrationError, UnreachableDatabaseError
 from batch_core.job import Table
-from batch_core.migrate import Migrator, read, split
+from batch_core.migrate import Migrator, check, read, split
+from batch_core.ports import ServerFacts
 from tests.support.fakes import FakeSchemaStore
 from tests.support.table_facts import table_facts
 
@@ -127,3 +128,16 @@ def test_the_files_that_are_shipped_can_be_read(module: object) -> None:
     folder = Path(str(getattr(module, "__file__"))).parent / "schema"  # noqa: B009
 
     assert all(file.statements for file in read("shipped", folder))
+
+
+def test_a_check_tells_the_facts_or_why_there_are_none() -> None:
+    store = FakeSchemaStore()
+
+    assert check(store)["check"]["version"] == "8.0.39"
+    assert check(store)["check"]["rights"] == sorted(store.server_facts.rights)
+
+    class Away(FakeSchemaStore):
+        def server(self) -> ServerFacts:
+            raise UnreachableDatabaseError("2003: cannot connect")
+
+    assert check(Away()) == {"check": {"refused": "2003: cannot connect"}}

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from batch_core.errors import MigrationError
+from batch_core.errors import ConfigurationError, DatabaseError, MigrationError
 from batch_core.job import Table
 from batch_core.observability import logger
 from batch_core.ports import SchemaStore, SqlFile
@@ -64,6 +64,21 @@ class Migrator:
             raise MigrationError(f"the table {self.table.name} {'; it '.join(faults)}")
         logger.info("migrated", applied=applied)
         return {"applied": applied, "already": len(files) - len(applied)}
+
+
+def check(store: SchemaStore) -> dict[str, Any]:
+    """Look at the database and change nothing, for who cannot reach it: `batchctl doctor`.
+
+    Returns
+    -------
+    What :class:`~batch_core.ports.ServerFacts` holds, or why there are no facts as `refused`, below
+    the one key `check`, which a Migrate that knows no check would not answer with.
+    """
+    try:
+        facts = store.server()
+    except (ConfigurationError, DatabaseError) as error:
+        return {"check": {"refused": str(error)}}
+    return {"check": {**asdict(facts), "rights": sorted(facts.rights)}}
 
 
 def read(source: str, folder: Path) -> list[SqlFile]:

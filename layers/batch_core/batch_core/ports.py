@@ -366,6 +366,28 @@ class TableFacts:
     triggers_before: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What the database says about itself, the schema, and the user who asks.
+
+    Parameters
+    ----------
+    character_set, collation
+        What tables of the schema get that name none.
+    rights
+        What the user may do in the whole schema, in capitals as in a GRANT.
+    role
+        The role through which the user may do more than that, if there is one; else empty.
+    """
+
+    version: str
+    sql_mode: str
+    character_set: str
+    collation: str
+    rights: frozenset[str]
+    role: str = ""
+
+
 class SchemaStore(Protocol):
     """The numbered SQL files that were applied."""
 
@@ -384,4 +406,14 @@ class SchemaStore(Protocol):
 
     def facts(self, table: str) -> TableFacts | None:
         """Describe a table, or None when there is none of that name."""
+        ...
+
+    def server(self) -> ServerFacts:
+        """Describe the server, the schema and the user; changes nothing, and tries once.
+
+        Raises
+        ------
+        DatabaseError, ConfigurationError
+            When there is no connection, or the server is one that must not be used.
+        """
         ...

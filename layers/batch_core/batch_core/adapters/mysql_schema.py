@@ -14,7 +14,7 @@ from batch_core.errors import (
     SchemaError,
     UnreachableDatabaseError,
 )
-from batch_core.ports import ColumnFacts, TableFacts, UniqueKey
+from batch_core.ports import ColumnFacts, ServerFacts, TableFacts, UniqueKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,13 @@ CREATE TABLE IF NOT EXISTS batch_migration (
 """
 
 
+# The current user as these views write it.
+_GRANTEE: Final = (
+    "CONCAT(QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@',"
+    " QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)))"
+)
+
+
 class MySqlSchemaStore:
     """The table `batch_migration`, and information_schema."""
 
@@ -75,6 +82,16 @@ class MySqlSchemaStore:
     def facts(self, table: str) -> TableFacts | None:
         """Describe a table, or None when there is none of that name."""
         return self._database.ask(lambda session: _facts(session, table))
+
+    def server(self) -> ServerFacts:
+        """Describe the server, the schema and the user; changes nothing, and tries once.
+
+        Raises
+        ------
+        DatabaseError, ConfigurationError
+            When there is no connection, or the server is one that must not be used.
+        """
+        return self._database.once(lambda connection: _server(Session(connection)))
 
 
 def _migrate(session: Session, files: Sequence[SqlFile]) -> list[str]:
@@ -149,6 +166,28 @@ def _remember(session: Session, file: SqlFile, statements: int, *, complete: boo
 
 def _checksum(statements: Sequence[str]) -> str:
     return sha256("\0".join(statements).encode()).hexdigest()
+
+
+def _server(session: Session) -> ServerFacts:
+    version, mode, role = session.rows("SELECT VERSION(), @@sql_mode, CURRENT_ROLE()")[0]
+    ((character_set, collation),) = session.rows(
+        "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"
+        " FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = DATABASE()"
+    )
+    # The schema of a right is a pattern; a host may hold an @, but no user of ours does.
+    rights = session.rows(
+        "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = @user"
+        " UNION SELECT PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES"
+        " WHERE GRANTEE = @user AND DATABASE() LIKE TABLE_SCHEMA".replace("@user", _GRANTEE)
+    )
+    return ServerFacts(
+        version=str(version),
+        sql_mode=str(mode),
+        character_set=str(character_set),
+        collation=str(collation),
+        rights=frozenset(right for (right,) in rights),
+        role="" if role in (None, "NONE") else str(role),
+    )
 
 
 def _facts(session: Session, table: str) -> TableFacts | None:
