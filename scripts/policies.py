@@ -20,9 +20,10 @@ KNOWN = {
     "RESOURCE_STAR": "template.NetworkPolicy|access.(Boundary|ResourcesPolicy|VerifyRole.Verify)",
     # Whole services on a tenant's names, though some actions are about other things; a connection
     # is of one of two services, by its age.
-    "RESOURCE_MISMATCH": "access.(Boundary|ResourcesPolicy)|pipeline.PipelineRole.Pipeline",
+    "RESOURCE_MISMATCH": "access.(Boundary|ResourcesPolicy)|pipeline.PipelineRole.Pipeline"
+    "|pipeline-access.(Boundary|UpdateRole.Resources)",
     # It makes the bucket, with its policy and its lifecycle.
-    "RESOURCE_POLICY_PRIVILEGE_ESCALATION": "pipeline.UpdateRole.Update",
+    "RESOURCE_POLICY_PRIVILEGE_ESCALATION": "pipeline-access.UpdateRole.Resources",
     # Documented for whatever a function's code calls:
     # https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
     "UNKNOWN_CONDITION_FOR_ACTION": "template.NetworkPolicy",
@@ -30,7 +31,7 @@ KNOWN = {
     "INVALID_ARN": "access.ResourcesPolicy",
     # As AWS writes it:
     # https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
-    "MISMATCHED_TYPE_BUT_USABLE": "access.RolesPolicy",
+    "MISMATCHED_TYPE_BUT_USABLE": "access.RolesPolicy|pipeline-access.UpdateRole.Roles",
 }
 
 

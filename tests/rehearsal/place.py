@@ -156,6 +156,13 @@ class Place:
     def make_pipeline(self) -> None:
         """Deploy what the local cloud can of pipeline.yaml: all but the pipeline itself."""
         self._cloudformation.create_stack(
+            StackName=f"{PIPELINE}-access",
+            TemplateBody=self._source("pipeline-access.yaml"),
+            Parameters=_parameters({"PipelineStack": PIPELINE}),
+            Capabilities=["CAPABILITY_NAMED_IAM"],
+        )
+        self._settled(f"{PIPELINE}-access", "stack_create_complete")
+        self._cloudformation.create_stack(
             StackName=PIPELINE,
             TemplateBody=pipeline.without_pipeline(self._source("pipeline.yaml")),
             Parameters=_parameters(self._given),

@@ -26,6 +26,9 @@ WITHOUT_HANDLERS = {
         "codebuild:UpdateProject iam:PassRole"
     ),
 }
+# A service that has another name since, which the ARNs of newer resources have.
+# https://docs.aws.amazon.com/dtconsole/latest/userguide/rename.html
+RENAMED = {"codestar-connections": "codeconnections"}
 # The ARNs that a resource is called on, where `rendered` has none or not all.
 OWN = ARNS | {
     "CloudWatch::Alarm": "cloudwatch:{place}:alarm:{name}",
@@ -78,6 +81,9 @@ def actions(kind: str) -> Mapping[str, str]:
     for handler, said in written.items():
         for action in said.get("permissions", []):
             found[action].append(handler)
+            for old, new in RENAMED.items():
+                if action.startswith(f"{old}:"):
+                    found[action.replace(old, new)].append(handler)
     return {action: " ".join(handlers) for action, handlers in sorted(found.items())}
 
 
@@ -120,7 +126,8 @@ def mentioned(value: Any) -> Iterator[str]:
             yield value
         case dict():
             for key, each in value.items():
-                if key != "PolicyDocument":
+                # What a policy is about is only handed on, and whom an action lets make a stack.
+                if key != "PolicyDocument" and not (key == "RoleArn" and "ActionMode" in value):
                     yield from mentioned(each)
         case list():
             for each in value:

@@ -34,12 +34,14 @@ REQUIRED = {
     "ArtifactsArn": "arn:aws:s3:::batch-pipeline-artifacts-1a2b3c4d5e6f",
     "ArtifactKeyArn": ARTIFACT_KEY,
     "TenantAccounts": ACCOUNT,
-    "ConnectionArn": f"arn:aws:codeconnections:ap-northeast-1:{ACCOUNT}:connection/0a1b2c3d",
+    "ConnectionArn": f"arn:aws:codestar-connections:ap-northeast-1:{ACCOUNT}:connection/0a1b",
     "S3PrefixListId": "pl-0123456789abcdef0",
 }
 OPTIONAL = {
     "PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/batch-acme-boundary",
     "ReservedConcurrency": "80",
+    # A connection is of one of two services, by its age.
+    "ConnectionArn": f"arn:aws:codeconnections:ap-northeast-1:{ACCOUNT}:connection/0a1b2c3d",
     "AlarmTopicArn": f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:alarms",
     "PageTopicArn": f"arn:aws:sns:ap-northeast-1:{ACCOUNT}:pages",
     "ApiSecretArn": SECRET,
@@ -69,6 +71,7 @@ STACKS = {
     "template": "batch-acme",
     "access": "access-acme",
     "pipeline": "batch-pipeline",
+    "pipeline-access": "batch-pipeline-access",
     "foundation": "batch-foundation",
 }
 # What a reference to the ARN of a resource becomes; any other attribute is named by the logical id.
@@ -225,7 +228,7 @@ class Stack:
         given = resource.get("Properties", {}).get(NAMED_BY.get(kind, ""))
         if given is not None:
             return str(self.value(given))
-        if kind == "StepFunctions::StateMachine":  # its name does not carry the stack's
+        if kind in ("CodeBuild::Project", "StepFunctions::StateMachine"):  # without the stack's
             return f"{name}-{SUFFIX}"
         whole = f"{self._stack}-{name}-{SUFFIX}"
         return whole.lower() if kind in ("S3::Bucket", "RDS::DBCluster") else whole

@@ -13,6 +13,8 @@ import yaml
 from samtranslator.yaml_helper import yaml_parse
 
 from batchctl.tenants.project import Project
+from tests.template.iam import Call, allowed, as_list
+from tests.template.rendered import policies, render
 from tests.template.translation import ROOT, Json, of_type, properties, short
 
 PROJECT = Project(ROOT)
@@ -213,13 +215,88 @@ def test_the_deploy_role_passes_one_role_to_cloudformation() -> None:
     assert short(passing["Resource"]) == "CloudFormationRole.Arn"
 
 
+@pytest.mark.parametrize("file", ["access.yaml", "pipeline-access.yaml"])
 @pytest.mark.parametrize("role", ["PipelineRole", "VerifyRole"])
-def test_the_longest_name_of_a_pipeline_leaves_the_names_of_its_roles_whole(role: str) -> None:
+def test_the_longest_name_of_a_pipeline_leaves_the_names_of_its_roles_whole(
+    role: str, file: str
+) -> None:
     """CloudFormation cuts what is longer than 64 characters, and what trusts it by name ends."""
-    form = template("access.yaml")["Parameters"]["PipelineStack"]["AllowedPattern"]
+    form = template(file)["Parameters"]["PipelineStack"]["AllowedPattern"]
     longest = max(n for n in range(1, 64) if re.fullmatch(form, "p" * n))
 
     assert len(f"{'p' * longest}-{role}-") + len("1A2B3C4D5E6F0") <= 64
+
+
+def test_the_project_that_runs_packages_of_others_can_act_as_nobody_who_deploys() -> None:
+    assumed = {
+        role: [
+            short(statement["Resource"])
+            for statement in every(of_type(template("pipeline.yaml"), "IAM::Role")[role])
+            if "sts:AssumeRole" in as_list(statement["Action"])
+        ]
+        for role in of_type(template("pipeline.yaml"), "IAM::Role")
+    }
+
+    assert {role: [arn.rpartition("-")[2] for arn in arns] for role, arns in assumed.items()} == {
+        "PipelineRole": ["deploy"],
+        "BuildRole": [],
+        "VerifyRole": ["verify"],
+    }
+
+
+def test_the_roles_of_the_pipeline_are_within_a_boundary_that_no_push_changes() -> None:
+    made = template("pipeline.yaml")["Resources"]
+    roles = of_type(template("pipeline.yaml"), "IAM::Role")
+    boundary = properties(template("pipeline-access.yaml"), "Boundary")["ManagedPolicyName"]
+
+    assert [n for n, each in made.items() if each["Type"] == "AWS::IAM::ManagedPolicy"] == []
+    assert {short(role["Properties"]["PermissionsBoundary"]) for role in roles.values()} == {
+        "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/"
+        + short(boundary).replace("PipelineStack", "AWS::StackName")
+    }
+
+
+@pytest.mark.parametrize(
+    ("roles", "access"), [("pipeline", "pipeline-access"), ("template", "access")]
+)
+def test_a_boundary_lets_every_role_do_what_it_is_given(roles: str, access: str) -> None:
+    """Action by action, on the resources that the role's policies name."""
+    within = [
+        {each: said for each, said in statement.items() if each != "Condition"}
+        for statement in properties(rendered(access), "Boundary")["PolicyDocument"]["Statement"]
+    ]
+    given = [
+        Call(action, resource)
+        for _, document in policies(rendered(roles))
+        for statement in document["Statement"]
+        if statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    ]
+
+    assert given
+    assert [str(call) for call in given if not allowed(within, call)] == []
+
+
+def rendered(stem: str) -> Json:
+    return dict(render(ROOT / f"{stem}.yaml"))["full"]
+
+
+def test_the_table_of_the_roles_has_all_of_them() -> None:
+    page = (ROOT / "docs" / "pipeline.md").read_text()
+    table = re.findall(r"(?m)^\| `([^`]+)` \|", page.partition("## Who may do what")[2])
+
+    made = []
+    for file in ("pipeline-access.yaml", "pipeline.yaml", "access.yaml"):
+        for kind, name in (("IAM::Role", "RoleName"), ("IAM::ManagedPolicy", "ManagedPolicyName")):
+            for logical_id, resource in of_type(template(file), kind).items():
+                given = resource["Properties"].get(name, f"${{PipelineStack}}-{logical_id}-*")
+                made.append(short(given))
+    said = {"${TenantId}": "TENANT", "${PipelineStack}": "batch-pipeline"}
+    for variable, value in said.items():
+        made = [name.replace(variable, value) for name in made]
+
+    assert sorted(table) == sorted(made)
 
 
 def outside(statement: Json) -> list[Any]:
@@ -242,29 +319,6 @@ def test_what_a_tenants_roles_can_reach_is_the_tenants_but_for_what_has_no_name(
     assert "kms:ViaService" in str(left["KeysThroughServices"]["Condition"])
     services = {action.split(":")[0] for action in left["WithoutNames"]["Action"]}
     assert services == {"ec2", "logs", "xray"}
-
-
-def test_the_boundary_lets_every_role_of_the_template_do_what_it_is_given() -> None:
-    """Action by action; that the resources are the tenant's, the test above says."""
-    document = properties(template("access.yaml"), "Boundary")["PolicyDocument"]
-    patterns = [
-        action
-        for statement in document["Statement"]
-        for action in (
-            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        )
-    ]
-    given = {
-        action
-        for kind in ("IAM::Role", "IAM::ManagedPolicy")
-        for statement in every(of_type(template("template.yaml"), kind))
-        for action in (
-            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        )
-    }
-
-    wanted = [re.compile(pattern.replace("*", ".*")) for pattern in patterns]
-    assert [a for a in sorted(given) if not any(each.fullmatch(a) for each in wanted)] == []
 
 
 def every(value: Any) -> Iterator[Json]:

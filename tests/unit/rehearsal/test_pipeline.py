@@ -15,11 +15,11 @@ from tests.support.checkout import ROOT
 
 PIPELINE = (ROOT / "pipeline.yaml").read_text()
 NAMES = {
+    "AWS::AccountId": "111122223333",
     "AWS::Partition": "aws",
     "AWS::StackName": "batch-pipeline",
     **{name: name for name in ("ConnectionArn", "Repository", "Branch", "TenantAccounts")},
     **{name: name for name in ("BuildProject", "VerifyProject", "Notifications")},
-    "UpdateRole.Arn": "UpdateRole",
 }
 
 
