@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 
+from batch_core import claims
 from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.s3 import S3PayloadStore
@@ -101,17 +102,18 @@ class Group:
         answers = Answers(
             [Answered({"user_id": user}, 0, Response(200, b"")) for user in self.rows]
         )
+        run, store = run_of(self.version), FakePayloadStore()
         tally = process_users(
             {
-                "run": run_of(self.version).to_json(),
+                "run": run.to_json(),
                 "chunk": Chunk(n=0, users=users, groups=1, stride=1, etag="e").to_json(),
                 "group": self.number,
-                "claim": {"kind": "inline", "value": answers.to_json()},
+                "claim": claims.put(answers.to_json(), run=run, name="0/0", store=store),
                 "tally": Tally().to_json(),
             },
             tenant="demo",
             job=replace(JOB, process=lambda user, _: self.rows[user["user_id"]]),
-            store=FakePayloadStore(),
+            store=store,
             stream=stream,
         )
         return Tally.from_json(tally)
