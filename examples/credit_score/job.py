@@ -9,8 +9,12 @@ def request(user: User) -> Request:
     return Request(
         path="/scores",
         method="POST",
-        headers={"Authorization": f"Bearer {user['credential']}"},
+        headers={
+            "Authorization": f"Bearer {user['credential']}",
+            "Idempotency-Key": user["idempotency_key"],
+        },
         json={"customer": {"id": user["customer_no"]}},
+        repeatable=True,
     )
 
 

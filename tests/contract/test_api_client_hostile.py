@@ -335,6 +335,21 @@ def test_a_request_with_effects_is_not_sent_twice(
     assert len(server.received) == 1
 
 
+@pytest.mark.parametrize("behaviour", [answer(500), reset, half_a_body])
+def test_a_request_with_an_idempotency_key_is_sent_again_like_any_other(
+    server: ScriptedServer, behaviour: Any
+) -> None:
+    server.on("/first", answer(200))
+    server.on("/", behaviour, answer(201, b"x"))
+    keyed = Request("/", method="POST", headers={"Idempotency-Key": "k"}, json={}, repeatable=True)
+    assert ask(server, Request("/first"), keyed, concurrency=1)[1] == Response(201, b"x")
+    sent = server.asked("/")
+    assert [(r.headers["idempotency-key"], r.connection > 1) for r in sent] == [
+        ("k", False),
+        ("k", True),
+    ]
+
+
 @pytest.mark.parametrize("behaviour", [reset, hang_up])
 def test_a_kept_connection_that_breaks_gets_no_effect_twice(
     server: ScriptedServer, behaviour: Any

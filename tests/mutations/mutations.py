@@ -30,7 +30,12 @@ ROW_STORE: Final = "tests/contract/test_row_store.py"
 RUN_LEDGER: Final = "tests/contract/test_run_ledger.py"
 CONNECTION: Final = "tests/contract/test_mysql_connection.py"
 TABLE_FAULTS: Final = "tests/unit/test_table_faults.py"
+API_RULES: Final = "tests/unit/test_api_rules.py"
 CALL_API: Final = "tests/unit/test_call_api.py"
+CLAIMS: Final = "tests/unit/test_claims.py"
+CODEC: Final = "tests/unit/test_codec.py"
+RECORDS: Final = "tests/unit/test_records.py"
+RETRY: Final = "tests/unit/test_retry.py"
 FINISH_RUN: Final = "tests/unit/test_finish_run.py"
 LIST_USERS: Final = "tests/unit/test_list_users.py"
 
@@ -79,6 +84,80 @@ API_MUTATIONS: Final = (
                 "_where_not"
             ),
         ),
+    ),
+    Mutation(
+        "a Retry-After with a fraction is not read",
+        (1,),
+        f"{CORE}/retry.py",
+        r"[0-9]+(\.[0-9]+)?",
+        "[0-9]+",
+        (f"{RETRY}::test_seconds_and_dates_are_read[0.493-1.0]",),
+    ),
+    Mutation(
+        "a 403 that says when to ask again rejects",
+        (1,),
+        f"{CORE}/api_rules.py",
+        "    if turned_away:\n",
+        "    if turned_away and status == 429:\n",
+        (
+            (
+                f"{API_RULES}::test_a_refusal_that_says_when_to_ask_again_throttles_and_rejects"
+                "_nobody"
+            ),
+        ),
+    ),
+    Mutation(
+        "only the request's etag may be answered with 304",
+        (13,),
+        f"{CORE}/api_rules.py",
+        'frozenset({"if-none-match", "if-modified-since"})',
+        'frozenset({"if-none-match"})',
+        (f"{API_RULES}::test_304_is_not_modified_to_whoever_asked_for_it[request_2]",),
+    ),
+    Mutation(
+        "numbers of answers are read as doubles",
+        (10,),
+        f"{CORE}/codec.py",
+        "    return number if Decimal(repr(number)) == exact else exact\n",
+        "    return number\n",
+        (f"{CODEC}::test_a_number_is_read_with_all_its_digits_and_written_with_them",),
+    ),
+    Mutation(
+        "records are read as doubles",
+        (10,),
+        f"{CORE}/records.py",
+        "            fields = parse_exact(plain)\n",
+        "            pass\n",
+        (f"{RECORDS}::test_every_number_keeps_all_its_digits_on_its_way_into_sql",),
+    ),
+    Mutation(
+        "NaN inside a list becomes null",
+        (10,),
+        f"{CORE}/codec.py",
+        "            return not isfinite(value)\n",
+        "            return False\n",
+        (f"{CODEC}::test_what_is_no_number_is_found_however_deep",),
+    ),
+    Mutation(
+        "a retry of the listing changes the idempotency keys",
+        (22,),
+        f"{CORE}/call_api.py",
+        'f"{run.id}/{user_id}"',
+        'f"{run.prefix}/{user_id}"',
+        (
+            (
+                f"{CALL_API}::test_each_attempt_of_a_run_has_the_same_key_for_a_user_and_the_next"
+                "_run_another"
+            ),
+        ),
+    ),
+    Mutation(
+        "small claims put their numbers into the state",
+        (19,),
+        f"{CORE}/claims.py",
+        '{"kind": "inline", "text": plain.decode()}',
+        '{"kind": "inline", "text": value}',
+        (f"{CLAIMS}::test_no_number_of_a_value_is_a_number_of_the_state",),
     ),
     Mutation(
         "the retries of a group have no budget",
@@ -167,11 +246,11 @@ API_MUTATIONS: Final = (
         ),
     ),
     Mutation(
-        "a POST is sent again on another connection",
+        "a POST is sent on a kept connection, and again on another",
         (9,),
-        f"{ADAPTERS}/http_transfer.py",
-        "2 if call.repeatable else 1",
-        "2",
+        f"{ADAPTERS}/http.py",
+        "fresh=tries > 0 or not call.repeatable",
+        "fresh=tries > 0",
         (
             f"{HOSTILE_API}::test_a_kept_connection_that_breaks_gets_no_effect_twice[reset]",
             f"{HOSTILE_API}::test_a_kept_connection_that_breaks_gets_no_effect_twice[hang_up]",

@@ -132,6 +132,11 @@ def test_only_requests_without_further_effect_may_be_repeated(
     assert made(Request("/", method=method)).repeatable is repeatable
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "PATCH"])
+def test_a_job_may_say_that_a_request_does_no_more_sent_twice(method: str) -> None:
+    assert made(Request("/", method=method, repeatable=True)).repeatable
+
+
 @pytest.mark.parametrize("method", ["get", "CONNECT", "TRACE", "GET / HTTP/1.1\r\nX: y", "", None])
 def test_other_methods_are_refused(method: Any) -> None:
     assert refusal(Request("/", method=method)) == "bad_method"

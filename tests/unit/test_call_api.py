@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -13,7 +15,13 @@ from hypothesis import strategies as st
 from batch_core import claims
 from batch_core.answers import Answers
 from batch_core.breaker import REFUSALS_TO_OPEN, WINDOW, Breakers
-from batch_core.call_api import MARGIN_SECONDS, SHARED_READ_BELOW, ChunkReader, call_api
+from batch_core.call_api import (
+    MARGIN_SECONDS,
+    SHARED_READ_BELOW,
+    ChunkReader,
+    call_api,
+    idempotency_key,
+)
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import PayloadAlteredError, PayloadMissingError
 from batch_core.job import Job, RejectError, Request, Table, User
@@ -167,6 +175,38 @@ def test_a_failure_is_its_users_own() -> None:
     claimed, tally = world.call()
     assert [user["user_id"] for user, *_ in claimed] == [0, 3]
     assert tally == Tally(rejected=1, retry_later=1)
+
+
+def keys_of(world: World) -> list[str]:
+    """The idempotency keys that the job is given for the users of a group."""
+
+    def with_key(user: User) -> Request:
+        return Request(f"/users/{user['user_id']}", headers={"Key": user["idempotency_key"]})
+
+    world.call(job=replace(JOB, request=with_key))
+    asked, world.api.asked = world.api.asked, []
+    return [request.headers["Key"] for request in asked]
+
+
+def test_each_attempt_of_a_run_has_the_same_key_for_a_user_and_the_next_run_another() -> None:
+    world = World(users(3))
+    keys = keys_of(world)
+    assert len(set(keys)) == 3
+    # The workflow starts the function again, or the whole listing.
+    assert keys_of(world) == keys
+    assert [idempotency_key(replace(world.run, fence=9), user) for user in range(3)] == keys
+    other = replace(world.run, id="demo-20260131T103000Z")
+    assert {idempotency_key(other, user) for user in range(3)}.isdisjoint(keys)
+
+
+@given(st.integers(0, 2**64) | st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_key_is_a_uuid_like_any_random_one(user_id: int | str) -> None:
+    key = idempotency_key(World(users(1)).run, user_id)
+    assert (str(UUID(key)), UUID(key).version) == (key, 4)
+
+
+def test_a_column_of_the_query_wins_over_the_key_of_the_run() -> None:
+    assert keys_of(World([{"user_id": 1, "idempotency_key": "its own"}])) == ["its own"]
 
 
 @given(st.binary() | st.text().map(str.encode))

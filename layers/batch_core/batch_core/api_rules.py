@@ -21,8 +21,8 @@ from batch_core.ports import Answer, Failure
 from batch_core.retry import Setback, parse_retry_after
 
 # Sent twice they do no more than sent once. https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2
-REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-_METHODS: Final = REPEATABLE | {"POST", "PATCH"}
+_REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_METHODS: Final = _REPEATABLE | {"POST", "PATCH"}
 # They frame or route the message, which is not a job's business.
 _RESERVED_HEADERS: Final = frozenset(
     {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding"}
@@ -58,10 +58,7 @@ class Call:
     headers: dict[str, str]
     body: bytes | None
     conditional: bool
-
-    @property
-    def repeatable(self) -> bool:
-        return self.method in REPEATABLE
+    repeatable: bool
 
 
 def check_base_url(url: str, *, allow_plain: bool) -> str:
@@ -133,8 +130,14 @@ def prepare(request: Request, *, base_url: str, secret: str | None) -> Call:
             raise UnfitRequestError("bad_header")
         headers["If-None-Match"] = request.etag
     _merge(headers, request.headers)
-    conditional = not _CONDITIONS.isdisjoint(map(str.lower, headers))
-    return Call(request.method, base_url + request.path, headers, body, conditional)
+    return Call(
+        request.method,
+        base_url + request.path,
+        headers,
+        body,
+        conditional=not _CONDITIONS.isdisjoint(map(str.lower, headers)),
+        repeatable=request.method in _REPEATABLE or request.repeatable is True,
+    )
 
 
 def judge(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final
+from uuid import UUID
 
 from batch_core import claims
 from batch_core.answers import Answered, Answers
@@ -103,7 +105,7 @@ def call_api(
         unread = LATE if seconds <= 0 else BREAKER_OPEN
         group.failures.add_unread(unread, users=chunk.users_in(number, run.group_size))
     else:
-        asked, requests = group.requests(job, reader.users(run, chunk, number))
+        asked, requests = group.requests(job, run, reader.users(run, chunk, number))
         started = now()
         answers = api.call(
             requests,
@@ -132,6 +134,15 @@ def call_api(
     }
 
 
+def idempotency_key(run: Run, user_id: object) -> str:
+    """The same for every attempt of a run to ask about a user, another in the next run.
+
+    A UUID of the form that APIs expect of a random one; it tells nothing of the user.
+    """
+    name = f"{run.id}/{user_id}".encode()
+    return str(UUID(bytes=sha256(name).digest()[:16], version=4))
+
+
 def _word(answer: Answer) -> str:
     match answer:
         case None:
@@ -153,13 +164,16 @@ class _Group:
     asked: int = 0
     api_ms: int = 0
 
-    def requests(self, job: Job, users: Sequence[Listed]) -> tuple[list[Listed], list[Request]]:
+    def requests(
+        self, job: Job, run: Run, users: Sequence[Listed]
+    ) -> tuple[list[Listed], list[Request]]:
         """Ask the job for each user's request; a user without one is rejected."""
         asked: list[Listed] = []
         requests: list[Request] = []
         for listed in users:
             try:
-                request = job.request(listed.user)
+                key = idempotency_key(run, listed.user["user_id"])
+                request = job.request({"idempotency_key": key, **listed.user})
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a job raises concerns this user only
                 self.fail(listed, Failure(Outcome.REJECTED, of_exception(error)))
                 continue

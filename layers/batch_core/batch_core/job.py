@@ -13,7 +13,11 @@ from typing import Any
 from batch_core.codec import parse_strict_json
 
 type User = Mapping[str, Any]
-"""One row of the users query, by column name. JSON types only: dates arrive as ISO-8601 text."""
+"""One row of the users query, by column name. JSON types only: dates arrive as ISO-8601 text.
+
+`Job.request` also finds an ``idempotency_key`` in it, unless the query yields a column of that
+name: a UUID which is the same whenever one run asks about this user, and another in the next run.
+"""
 
 type Row = Mapping[str, Any]
 """The columns to store for one user, without its key and its version, which the machinery adds.
@@ -42,8 +46,9 @@ class Request:
         Path and query below the base URL. Quote what comes from data
         (``urllib.parse.quote(value, safe="")``).
     method
-        Methods other than GET, HEAD, PUT and DELETE are sent again only when the request
-        certainly never reached the API.
+        POST and PATCH are sent once: again only when the request certainly never reached the
+        API. Only when the function itself dies, and the workflow starts it again, may users be
+        asked about who were asked before: see `repeatable`.
     headers
         Added to the request; ``Authorization`` here wins over the tenant's API secret.
     json
@@ -51,6 +56,10 @@ class Request:
     etag
         Sent as ``If-None-Match``. A 304 to this, or to an ``If-None-Match`` or
         ``If-Modified-Since`` among the headers, is the outcome `unchanged` and writes nothing.
+    repeatable
+        Whether a POST or PATCH does no more sent twice than sent once. Set it for a request that
+        carries the user's ``idempotency_key`` where the API looks for one: it is then tried again
+        as a GET is, and over connections that are kept.
     """
 
     path: str
@@ -58,6 +67,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     etag: str | None = None
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
