@@ -13,6 +13,7 @@ from batchctl import console
 from batchctl.commands import tenants
 from batchctl.commands.bench import bench
 from batchctl.commands.demo import demo
+from batchctl.commands.doctor import doctor
 from batchctl.commands.down import down
 from batchctl.commands.logs import logs
 from batchctl.commands.replay import replay
@@ -39,6 +40,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     trace,
     replay,
     logs,
+    doctor,
     verify,
     bench,
 )

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from batchctl.errors import BatchctlError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from batchctl.aws import ClientFactory
     from batchctl.stacks import Stack
@@ -21,16 +21,40 @@ _TIMEOUT_S: Final = 900
 
 def migrate(client: ClientFactory, stack: Stack, report: Callable[[str], None]) -> None:
     """Bring a tenant's schema up to date. Raises BatchctlError when a file cannot be applied."""
-    functions = client("lambda", read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 1})
     try:
-        answer = functions.invoke(FunctionName=stack.migrate_function, Payload=b"{}")
-        payload = json.loads(answer["Payload"].read() or b"null")
+        payload = _invoke(client, stack, {})
     except (BotoCoreError, ClientError) as error:
         raise BatchctlError(f"The migrations of {stack.name} could not run: {error}") from error
+    report(f"migrated the schema: {_in_words(payload)}")
+
+
+def look(client: ClientFactory, stack: Stack) -> dict[str, Any] | None:
+    """Let a stack's Migrate look at its database and change nothing.
+
+    Returns what it tells, or None when its code is too old to only look.
+
+    Raises
+    ------
+    BatchctlError
+        When it fails.
+    ClientError, BotoCoreError
+        When it cannot be asked.
+    """
+    payload = _invoke(client, stack, {"check": True})
+    told = payload.get("check") if isinstance(payload, dict) else None
+    return told if isinstance(told, dict) else None
+
+
+def _invoke(client: ClientFactory, stack: Stack, event: Mapping[str, Any]) -> Any:
+    functions = client("lambda", read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 1})
+    answer = functions.invoke(
+        FunctionName=stack.migrate_function, Payload=json.dumps(dict(event)).encode()
+    )
+    payload = json.loads(answer["Payload"].read() or b"null")
     if "FunctionError" in answer:
         reason = payload.get("errorMessage") if isinstance(payload, dict) else payload
-        raise BatchctlError(f"The migrations of {stack.name} failed: {reason}")
-    report(f"migrated the schema: {_in_words(payload)}")
+        raise BatchctlError(f"The function Migrate of {stack.name} failed: {reason}")
+    return payload
 
 
 def _in_words(result: Any) -> str:

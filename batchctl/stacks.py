@@ -31,6 +31,11 @@ class Stack:
         return self.parameters["TenantId"]
 
     @property
+    def is_complete(self) -> bool:
+        """Whether it was ever deployed: one that was rolled back at first has nothing in it."""
+        return "MigrateFunctionName" in self.outputs
+
+    @property
     def state_machine_arn(self) -> str:
         return self._output("StateMachineArn")
 

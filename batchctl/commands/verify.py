@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -14,10 +14,12 @@ import typer
 from batchctl import console
 from batchctl.alarms import Alarms, Heard
 from batchctl.aws import aws_client_factory
+from batchctl.commands.doctor import examine
 from batchctl.commands.options import JsonLine, Profile, Region
 from batchctl.commands.run import Wish, advice, perform
 from batchctl.commands.states import verify_states
 from batchctl.commands.target import Target, deployed, signed_in
+from batchctl.doctor.checks import DATABASE, Finding, Status
 from batchctl.errors import BatchctlError, UsageError
 from batchctl.migrations import migrate
 from batchctl.run.report import RunReport
@@ -55,6 +57,7 @@ def verify(
 ) -> None:
     """Say whether a deployment is good: migrate the schema, run the batch once, watch the alarms.
 
+    First it looks around as `batchctl doctor` does, and ends where the database cannot be used.
     The run asks everybody, also who failed before and is not due yet. The status is 0 only when it
     completed with everybody accounted for, somebody's answer came to something if anybody is
     listed, and no alarm has begun to ring since the deployment.
@@ -70,6 +73,8 @@ def verify(
         definition = deployed_definition(target.client, target.stack.state_machine_arn)
         verify_states(target.client, definition, as_json=as_json)
         return
+    caller = target.client if role is None else aws_client_factory(signed_in(region, profile))
+    look_first(examine(stack, target.region, target.stack, target.client, caller=caller))
     migrate(target.client, target.stack, console.step)
     alarms = Alarms(target.client, target.stack.name)
     report = first_run(target)
@@ -91,6 +96,23 @@ def verify(
             f"Stack {stack} is not verified: {fault}. Look at the run with:"
             f" {target.hint(report.run_id)}"
         )
+
+
+def look_first(found: Sequence[Finding]) -> None:
+    """Say what is not as it should be before anything is done.
+
+    Raises BatchctlError where the database cannot be used. All else the run is the judge of: a
+    quota that is too small for the largest run may do for this tenant's.
+    """
+    for each in found:
+        if each.status is not Status.OK:
+            console.step(f"{each.about}: {each.found}; needed: {each.needed}")
+    for each in found:
+        if each.about == DATABASE and each.status is Status.BAD:
+            raise BatchctlError(
+                f"The database cannot be used: {each.found}. Needed: {each.needed}. This mends"
+                f" it:\n{each.remedy}"
+            )
 
 
 def fault_of(report: RunReport, heard: Heard) -> str | None:

@@ -14,7 +14,7 @@ from batchctl.tenants.document import Document, InvalidFileError, Problem
 from batchctl.tenants.parameters import DIGEST, Parameters, digest, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jsonschema.exceptions import ValidationError
@@ -44,6 +44,11 @@ class Tenant:
     def stack(self) -> str:
         """The name of its stack."""
         return f"batch-{self.name}"
+
+
+def widest(tenants: Sequence[Tenant]) -> int:
+    """How many tenants the largest wave has."""
+    return max(Counter(tenant.wave for tenant in tenants).values())
 
 
 def load(document: Document, schema: Path, parameters: Parameters) -> tuple[Tenant, ...]:

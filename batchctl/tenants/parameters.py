@@ -56,6 +56,11 @@ class Parameters:
             return f"{value or 'nothing'} is not of its form. Give this: {_lower(wanted)}"
         return None
 
+    @property
+    def defaults(self) -> dict[str, str]:
+        """What each parameter is when it is not given; empty for one that must be."""
+        return {name: text(each.get("Default", "")) for name, each in self.declared.items()}
+
     def missing(self, given: Mapping[str, str]) -> list[str]:
         """Name the parameters without a default that are not given."""
         return [
@@ -66,8 +71,7 @@ class Parameters:
 
     def broken_rules(self, given: Mapping[str, str]) -> list[str]:
         """Return what CloudFormation would say to a combination, by the template's rules."""
-        defaults = {name: text(each.get("Default", "")) for name, each in self.declared.items()}
-        values = {**defaults, **given}
+        values = {**self.defaults, **given}
         return [
             assertion["AssertDescription"]
             for rule in self.rules

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from batchctl.tenants.catalogue import Tenant
     from batchctl.tenants.document import Document
+    from batchctl.tenants.parameters import Parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,11 @@ class Project:
 
     def tenants(self, read: Document) -> tuple[Tenant, ...]:
         """Return the tenants of a document. Raises InvalidFileError with all that is wrong."""
-        known = parameters.read_parameters(self.root / "template.yaml")
-        return catalogue.load(read, self.file.with_name("tenants.schema.json"), known)
+        return catalogue.load(read, self.file.with_name("tenants.schema.json"), self.parameters())
+
+    def parameters(self) -> Parameters:
+        """Return what the template takes. Raises BatchctlError when there is no template."""
+        return parameters.read_parameters(self.root / "template.yaml")
 
     def change(self, text: str) -> tuple[Tenant, ...]:
         """Replace the tenants' file, unless the new one would not hold.

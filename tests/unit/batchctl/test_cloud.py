@@ -162,7 +162,7 @@ def test_another_value_of_a_parameter_is_deployed(cloud: LocalCloud, template: P
 
 def test_a_migration_that_fails_is_told_and_tried_again(cloud: LocalCloud, template: Path) -> None:
     for _ in range(2):
-        with pytest.raises(BatchctlError, match=r"migrations of .*broken failed: 0002_more\.sql"):
+        with pytest.raises(BatchctlError, match=r"Migrate of .*broken failed: 0002_more\.sql"):
             cloud.deploy("broken", template=template)
 
 

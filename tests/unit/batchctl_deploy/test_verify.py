@@ -17,7 +17,8 @@ from batch_core.outcomes import Outcome
 from batchctl.alarms import FRESH, Alarms, Heard, judged_from
 from batchctl.commands.run import Wish
 from batchctl.commands.target import Target
-from batchctl.commands.verify import fault_of, first_run
+from batchctl.commands.verify import fault_of, first_run, look_first
+from batchctl.doctor.checks import Finding, Status
 from batchctl.errors import BatchctlError
 from batchctl.migrations import migrate
 from batchctl.run.report import RunReport
@@ -266,3 +267,32 @@ def test_a_migration_that_fails_is_quoted() -> None:
 
     with pytest.raises(BatchctlError, match=r"batch-acme failed: 0002\.sql, line 3"):
         migrate(failing, STACK, print)
+
+
+# --- what it looks at first -----------------------------------------------------------------------
+
+
+def finding(about: str, status: Status) -> Finding:
+    return Finding(about, status, "version 5.7", "MySQL 8.0", "aws rds modify-db-cluster")
+
+
+def test_nothing_is_done_with_a_database_that_cannot_be_used() -> None:
+    with pytest.raises(
+        BatchctlError, match=r"version 5\.7\. Needed: MySQL 8\.0\.[^$]*modify-db-cl"
+    ):
+        look_first([finding("api", Status.OK), finding("database", Status.BAD)])
+
+
+def test_all_else_is_told_and_left_to_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    look_first(
+        [
+            finding("lambda concurrency", Status.BAD),
+            finding("database", Status.UNKNOWN),
+            finding("api", Status.OK),
+        ]
+    )
+
+    said = capsys.readouterr().err
+    assert "lambda concurrency: version 5.7; needed: MySQL 8.0" in said
+    assert "database" in said
+    assert "api" not in said

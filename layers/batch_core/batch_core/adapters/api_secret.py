@@ -38,10 +38,20 @@ class ApiSecret:
             return None
         # The wall clock: a frozen environment's monotonic clock may stand still.
         if time.time() >= self._until:
-            text = secret_text(self._arn).strip()
-            if not text or not text.isascii() or not text.isprintable():
-                raise ConfigurationError(
-                    f"the secret {self._arn} must be one line of visible ASCII characters"
-                )
-            self._text, self._until = text, time.time() + SECONDS
+            self._text = bearer_token(self._arn, secret_text(self._arn))
+            self._until = time.time() + SECONDS
         return self._text
+
+
+def bearer_token(arn: str, text: str) -> str:
+    """Take the token out of an API's secret, without the line end that editors leave.
+
+    Raises
+    ------
+    ConfigurationError
+        When it could not be sent in a header; names the secret, not the text.
+    """
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise ConfigurationError(f"the secret {arn} must be one line of visible ASCII characters")
+    return token

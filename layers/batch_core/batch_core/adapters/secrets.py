@@ -45,8 +45,19 @@ def database_login(arn: str) -> tuple[str, str]:
     ConfigurationError
         When the secret cannot be read, or is not JSON with "username" and "password".
     """
+    return login_of(arn, secret_text(arn))
+
+
+def login_of(arn: str, text: str) -> tuple[str, str]:
+    """Take the user name and the password out of the text of a database's secret.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is not JSON with "username" and "password"; names the secret, not the text.
+    """
     try:
-        match parse_json(secret_text(arn)):
+        match parse_json(text):
             case {"username": str(user), "password": str(password)}:
                 return user, password
     except ValueError:

@@ -1,0 +1,77 @@
+"""`batchctl doctor` as a person types it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from batchctl.__main__ import build_app
+from batchctl.commands import doctor
+from batchctl.doctor.checks import Finding, Status
+from batchctl.errors import BatchctlError
+from batchctl.stacks import Stack
+from batchctl.tenants.project import Project
+from tests.support.checkout import ROOT
+
+PROJECT = Project(ROOT)
+TENANTS = PROJECT.tenants(PROJECT.read())
+BAD = Finding("database", Status.BAD, "version 5.7", "MySQL 8.0", "aws rds modify-db-cluster")
+FINE = Finding("api", Status.OK, "status 200", "an answer")
+
+
+def test_a_tenant_that_is_not_deployed_is_looked_after_by_its_entry() -> None:
+    listed = TENANTS[1]
+
+    place = doctor.place_of(listed.stack, listed.region, None, TENANTS)
+
+    assert (place.tenant, place.stack) == (listed.name, listed.stack)
+    assert place.parameters["UsersPerInvocation"] == listed.parameters["UsersPerInvocation"]
+    assert place.parameters["StreamShards"] == "1"  # the template's default
+    assert place.wave == 1
+
+
+def test_a_stack_is_looked_after_by_its_own_parameters() -> None:
+    stack = Stack("batch-acme", "UPDATE_COMPLETE", {}, {"TenantId": "acme", "StreamShards": "7"})
+
+    assert doctor.place_of("batch-acme", "eu-west-1", stack, ()).parameters["StreamShards"] == "7"
+
+
+def test_who_has_neither_a_stack_nor_an_entry_is_told_to_add_one() -> None:
+    with pytest.raises(BatchctlError, match=r"no stack batch-nobody .*batchctl tenants add"):
+        doctor.place_of("batch-nobody", "eu-west-1", None, TENANTS)
+
+
+@pytest.mark.parametrize(("found", "status"), [([FINE], 0), ([FINE, BAD], 1)])
+def test_the_status_says_whether_something_is_bad_and_json_says_all(
+    monkeypatch: pytest.MonkeyPatch, found: list[Finding], status: int
+) -> None:
+    monkeypatch.setattr(doctor, "examine_locally", lambda *_: found)
+
+    result = CliRunner().invoke(build_app(), ["doctor", "--json"])
+
+    assert result.exit_code == status
+    told: list[dict[str, Any]] = json.loads(result.stdout)
+    assert [each["status"] for each in told] == [each.status for each in found]
+    assert told[0].keys() == {"about", "status", "found", "needed", "remedy"}
+
+
+def test_a_person_sees_the_command_on_a_line_of_its_own() -> None:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(doctor.told([FINE, BAD]))
+
+    first, second, command = captured.get().rstrip().splitlines()
+    assert first.startswith("✔ api  status 200  needed: an answer")
+    assert second.startswith("✘ database  version 5.7  needed: MySQL 8.0")
+    assert command.strip() == "aws rds modify-db-cluster"
+
+
+def test_what_belongs_to_aws_needs_a_stack() -> None:
+    result = CliRunner().invoke(build_app(), ["doctor", "--role", "arn"])
+
+    assert result.exit_code == 2
+    assert "--stack" in result.stderr
