@@ -10,8 +10,8 @@ export SAM_CLI_TELEMETRY := 0
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-setup: ## install what is missing: MariaDB, the Python environments, the project
-	@$(PYTHON3) scripts/setup.py
+setup: ## install what is missing: MariaDB, the Python environments, the project; MYSQL=1 also MySQL
+	@$(PYTHON3) scripts/setup.py $(if $(MYSQL),--mysql)
 
 client: ## install only what verify and doctor need; WHEELS= takes it from a folder, without a network
 	@$(PYTHON3) scripts/setup.py --client $(if $(WHEELS),--wheels "$(WHEELS)")

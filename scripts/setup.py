@@ -1,7 +1,8 @@
 """Make a fresh clone ready: environments from hashed locks, the project, MariaDB.
 
-With --gates also what only `make check` needs: checkov, cfn-guard, and the layer's wheels. With
---tests, which tries the gates as well, also Chromium, which shows it the page of a run.
+With --mysql also MySQL. With --gates also what only `make check` needs: checkov, cfn-guard, and the
+layer's wheels. With --tests, which tries the gates and both databases, all of it, and Chromium,
+which shows it the page of a run.
 
 With --client only what looks after tenants on AWS needs: no MariaDB, no local cloud, no tests. With
 --client --wheels DIR it is taken from a folder and no network is asked: `make package` fills the
@@ -47,6 +48,9 @@ GATES = ROOT / "gates"
 LAYER = ROOT / "layers" / "batch_core"
 WHEELS = LOCAL / "wheels"
 CLIENT_WHEELS = LOCAL / "client-wheels"
+
+MYSQL = LOCAL / "mysql" / "server.json"
+FETCH_MYSQL = ROOT / "scripts" / "fetch_mysql.py"
 
 WANTED = "3.13"  # the runtime of template.yaml: functions run under this interpreter locally
 # The last is what mariadb-install-db is made with.
@@ -99,6 +103,8 @@ def steps_of(arguments: list) -> list:
     steps = [ensure_mariadb, ensure_environments, ensure_jsonata]
     if "--gates" in arguments or "--tests" in arguments:
         steps.append(ensure_gates)
+    if "--mysql" in arguments or "--tests" in arguments:
+        steps.append(ensure_mysql)
     if "--tests" in arguments:
         steps.append(ensure_browser)
     return steps
@@ -159,6 +165,16 @@ def ensure_mariadb() -> bool:
         return False
     install_packages("MariaDB", MARIADB_PACKAGES)
     return True
+
+
+def ensure_mysql() -> bool:
+    """Fetch MySQL's server below .local unless it is there; another program does, and tells."""
+    before = MYSQL.stat() if MYSQL.exists() else None
+    status = subprocess.run([sys.executable, str(FETCH_MYSQL)], check=False).returncode
+    if status != 0:
+        kind = FetchError if status == NOT_FETCHED else SetupError
+        raise kind("without MySQL the tests cannot run")
+    return MYSQL.stat() != before
 
 
 def ensure_browser() -> bool:

@@ -18,7 +18,7 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 pytest_plugins = [
     "tests.support.browser",
     "tests.support.jsonata",
-    "tests.support.mariadb",
+    "tests.support.databases",
     "tests.support.tenant",
     "tests.support.terminal",
     "tests.support.x_ray",

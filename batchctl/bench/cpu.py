@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from batchctl.local import mariadb, processes
+from batchctl.local import processes
+from batchctl.local.databases import DatabaseKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,7 @@ def read(home: Path) -> CpuSeconds:
         else:
             emulator += seconds
     return CpuSeconds(
-        database=sum(_of_role(home, mariadb.ROLE)),
+        database=sum(seconds for kind in DatabaseKind for seconds in _of_role(home, kind)),
         api=sum(_of_role(home, "sampleapi")),
         emulator=emulator,
         functions=dict(functions),

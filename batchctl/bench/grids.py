@@ -56,7 +56,7 @@ def _time(rows: Sequence[Row], cron: Row) -> Grid:
             "Users/s",
             "Time,\nc is 1",
             "CPU s",
-            "MariaDB\nCPU s",
+            "Database\nCPU s",
         ),
         [
             (

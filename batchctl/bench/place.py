@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import pymysql
 
 if TYPE_CHECKING:
-    from batchctl.local.mariadb import Connection
+    from batchctl.local.sql_server import Connection
 
 _PREFIX: Final = "BENCH_"
 

@@ -25,7 +25,7 @@ from job import JOB
 from sampleapi.activity import answer
 
 if TYPE_CHECKING:
-    from batchctl.local.mariadb import Connection
+    from batchctl.local.sql_server import Connection
 
 _ROWS: Final = 10_000
 _ROUNDS: Final = 5

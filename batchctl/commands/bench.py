@@ -18,7 +18,7 @@ from batchctl.bench.arena import Arena
 from batchctl.bench.document import Bench
 from batchctl.bench.page import write_page
 from batchctl.bench.tables import tables
-from batchctl.commands.options import Json
+from batchctl.commands.options import Database, Json
 from batchctl.local.cloud import LocalCloud
 from batchctl.local.home import write_json
 
@@ -46,6 +46,7 @@ def bench(
         bool,
         typer.Option("--crowd", help="Also let many invocations wait for a slow API at once."),
     ] = False,
+    database: Database = None,
     as_json: Json = False,
 ) -> None:
     """Measure the batch against one Lambda per user and two scripts, on this machine.
@@ -53,7 +54,7 @@ def bench(
     The same users, the same API and the same database for all of them, in turn. It takes about a
     quarter of an hour, in which the machine should have nothing else to do.
     """
-    cloud = LocalCloud(report=console.step)
+    cloud = LocalCloud(database=database, report=console.step)
     found_running = cloud.status().running
     began = datetime.now(UTC)
     folder = cloud.home / "bench" / began.strftime("%Y-%m-%dT%H%M%SZ")
@@ -61,7 +62,7 @@ def bench(
         arena = Arena(cloud, latency_ms=latency_ms, reports=folder / "runs")
         result = Bench(
             at=began.isoformat(timespec="seconds"),
-            machine=machine(),
+            machine={**machine(), "database": cloud.database_server.version()},
             asked={"users": users, "latency_ms": latency_ms, "rounds": rounds},
             stack_parameters=arena.target.stack.parameters,
             rows=measure.variants(arena, users, rounds, console.step),

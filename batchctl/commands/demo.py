@@ -7,7 +7,7 @@ from typing import Final
 import typer
 
 from batchctl import console
-from batchctl.commands.options import DEFAULT_TENANT
+from batchctl.commands.options import DEFAULT_TENANT, Database
 from batchctl.commands.run import Wish, moment_of, present, run_locally
 from batchctl.local.cloud import LocalCloud
 
@@ -16,20 +16,20 @@ _USERS: Final = 1_000
 _LATENCY_MS: Final = 200
 
 _PICTURE: Final = """\
- MariaDB ──► [bold]List Users[/] ──► chunks of users in S3
+ Database ─► [bold]List Users[/] ──► chunks of users in S3
                  │
     For Each Chunk, For Each Group ┐
                  │                 ├─ [bold]Call API[/] ◄─────► the outside API
                  │                 └─ [bold]Process Users[/] ──► Kinesis ──► [bold]write_rows[/]
                  │                                                      │
-             [bold]Finish Run[/] ◄── ledger of the run, in MariaDB ◄─────────────┘
+             [bold]Finish Run[/] ◄── ledger of the run, in the database ◄────────┘
 
  It ends when every user has exactly one outcome."""
 
 
-def demo() -> None:
+def demo(database: Database = None) -> None:
     """Run the batch once for 1,000 users on a local cloud, and stop what was started for it."""
-    cloud = LocalCloud(report=console.step)
+    cloud = LocalCloud(database=database, report=console.step)
     found_running = cloud.status().running
     console.out.print(f"\n{_PICTURE}\n")
     try:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from batchctl.local.cloud import DEFAULT_TENANT
+from batchctl.local.databases import DatabaseKind
 
 _TENANT_MAX = 24  # this and the pattern are the template's, of its parameter TenantId
 _TENANT = re.compile(r"[a-z](-?[a-z0-9])*")
@@ -26,6 +27,10 @@ Tenant = Annotated[
     str,
     typer.Option(metavar="NAME", help="Whose stack of the local cloud.", callback=_check_tenant),
 ]
+Database = Annotated[
+    DatabaseKind | None,
+    typer.Option(help="What the local cloud runs on; without it, what it ran on last."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
 JsonLine = Annotated[
     bool,
@@ -34,4 +39,4 @@ JsonLine = Annotated[
 Region = Annotated[str | None, typer.Option(metavar="R", help="Where that stack is.")]
 Profile = Annotated[str | None, typer.Option(metavar="P", help="The AWS profile to use for it.")]
 
-__all__ = ["DEFAULT_TENANT", "Json", "JsonLine", "Profile", "Region", "Tenant"]
+__all__ = ["DEFAULT_TENANT", "Database", "Json", "JsonLine", "Profile", "Region", "Tenant"]

@@ -16,7 +16,7 @@ import typer
 from batch_core.errors import ConfigurationError
 from batch_core.run import slot_of
 from batchctl import console
-from batchctl.commands.options import DEFAULT_TENANT, JsonLine, Profile, Region, Tenant
+from batchctl.commands.options import DEFAULT_TENANT, Database, JsonLine, Profile, Region, Tenant
 from batchctl.commands.seed import seed_users
 from batchctl.commands.target import Target, deployed, local_target, refuse
 from batchctl.errors import UsageError
@@ -92,6 +92,7 @@ def run(
         ),
     ] = False,
     tenant: Tenant = DEFAULT_TENANT,
+    database: Database = None,
     stack: Annotated[
         str | None, typer.Option(metavar="NAME", help="Run a stack deployed on AWS instead.")
     ] = None,
@@ -109,12 +110,14 @@ def run(
     )
     if stack is None:
         refuse({"--region": region, "--profile": profile}, "with --stack")
-        target, report = run_locally(LocalCloud(report=console.step), tenant, wish)
+        cloud = LocalCloud(database=database, report=console.step)
+        target, report = run_locally(cloud, tenant, wish)
     else:
         local_only = {
             "--users": users,
             "--api-latency-ms": api_latency_ms,
             "--api-error-rate": api_error_rate,
+            "--database": database,
         }
         refuse(local_only, "on the local cloud, without --stack")
         target = deployed(stack, region, profile)

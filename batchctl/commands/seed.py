@@ -12,11 +12,12 @@ from batchctl import console
 from batchctl.commands.options import DEFAULT_TENANT, Tenant
 from batchctl.errors import BatchctlError
 from batchctl.local.cloud import LocalCloud
+from batchctl.local.sql_server import series
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchctl.local.mariadb import Connection
+    from batchctl.local.sql_server import Connection
 
 _ROWS_PER_STATEMENT: Final = 10_000
 _NO_SUCH_TABLE: Final = 1146
@@ -52,11 +53,11 @@ def seed_users(
             )
             for first in range(1, users + 1, _ROWS_PER_STATEMENT):
                 last = min(first + _ROWS_PER_STATEMENT - 1, users)
-                # MariaDB counts by itself; sending it the rows takes fifty times as long.
+                # The server counts by itself; sending it the rows takes fifty times as long.
                 cursor.execute(
                     "INSERT INTO users (user_id, account, active)"  # noqa: S608 - two numbers
                     " SELECT seq, CONCAT('u-', IF(seq < 1000000, LPAD(seq, 6, '0'), seq)), 1"
-                    f" FROM seq_{first}_to_{last} ON DUPLICATE KEY UPDATE active = 1"
+                    f" FROM {series(first, last)} ON DUPLICATE KEY UPDATE active = 1"
                 )
                 advanced(last)
             connection.commit()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from batchctl import console
-from batchctl.commands.options import DEFAULT_TENANT, Tenant
+from batchctl.commands.options import DEFAULT_TENANT, Database, Tenant
 from batchctl.commands.status import show
 from batchctl.local.cloud import LocalCloud, Ports
 
@@ -16,7 +16,8 @@ Port = Annotated[int | None, typer.Option(metavar="PORT", min=1, max=65535)]
 
 def up(
     tenant: Tenant = DEFAULT_TENANT,
-    port_mariadb: Port = None,
+    database: Database = None,
+    port_database: Port = None,
     port_ministack: Port = None,
     port_sampleapi: Port = None,
 ) -> None:
@@ -24,8 +25,8 @@ def up(
 
     Free ports are chosen unless some are asked for.
     """
-    ports = Ports(port_mariadb, port_ministack, port_sampleapi)
-    cloud = LocalCloud(ports=ports, report=console.step)
+    ports = Ports(port_database, port_ministack, port_sampleapi)
+    cloud = LocalCloud(database=database, ports=ports, report=console.step)
     cloud.up()
     cloud.deploy(tenant)
     show(cloud.status())

@@ -18,9 +18,9 @@ import botocore.session
 from botocore.config import Config
 
 from batchctl.errors import BatchctlError
-from batchctl.local import emulator, mariadb, processes, sam
+from batchctl.local import emulator, processes, sam
+from batchctl.local.databases import DEFAULT_DATABASE, DatabaseKind
 from batchctl.local.home import default_home, exclusive, read_json, write_json
-from batchctl.local.mariadb import MariaDb
 from batchctl.local.processes import ProcessId
 from batchctl.local.servers import REGION, HttpServer, MiniStack, SampleApi
 from batchctl.migrations import migrate
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from batchctl.local.mariadb import Connection
+    from batchctl.local.sql_server import Connection, SqlServer
 
 DEFAULT_TENANT: Final = "demo"
 _BUCKET: Final = "express-batch-artifacts"
@@ -49,7 +49,7 @@ _REACHED: Final[Mapping[str, Any]] = {
 class Ports:
     """The ports that were asked for; None lets a free one be chosen."""
 
-    mariadb: int | None = None
+    database: int | None = None
     ministack: int | None = None
     sampleapi: int | None = None
 
@@ -70,6 +70,7 @@ class CloudStatus:
     """The whole cloud, as `batchctl status` shows it."""
 
     home: str
+    database: str
     endpoint_url: str | None
     servers: tuple[ServerStatus, ...]
     tenants: tuple[str, ...]
@@ -97,6 +98,9 @@ class LocalCloud:
     Every method finds out for itself what runs, so that two commands, or a command after a crash,
     agree. As a context manager it is up inside and down, with nothing left, outside.
 
+    It runs on the `database` that it was last started with, unless another one is asked for; each
+    keeps its own data.
+
     With `enforces_iam` every call needs a permission, over TLS; so far only tests and rehearsals
     ask for it, each in a folder that no command works in.
     """
@@ -105,6 +109,7 @@ class LocalCloud:
         self,
         home: Path | None = None,
         *,
+        database: DatabaseKind | None = None,
         ports: Ports | None = None,
         enforces_iam: bool = False,
         report: Callable[[str], None] = lambda _: None,
@@ -114,13 +119,15 @@ class LocalCloud:
         self._enforces_iam = enforces_iam
         self._report = report
         self._state_file = self.home / "cloud.json"
+        self._asked_for = database
 
     # --- its life --------------------------------------------------------------------------------
 
     def up(self) -> None:
         """Start whatever of the cloud does not run, and return when all of it answers.
 
-        Raises BatchctlError when a server does not come up or a port that was asked for is taken.
+        Raises BatchctlError when a server does not come up, when a port that was asked for is
+        taken, or when it runs on another database than the one that was asked for.
         """
         with self._alone():
             self._up()
@@ -130,16 +137,19 @@ class LocalCloud:
         with self._alone():
             stopped = processes.stop(self.home)
             shutil.rmtree(self.home / "tmp", ignore_errors=True)
-            # Ports are kept: a cloud that comes back keeps its addresses when they are free.
-            self._remember({"ports": self._state().get("ports", {})})
+            # A cloud that comes back keeps its database, and its addresses when they are free.
+            state = self._state()
+            self._remember({name: state[name] for name in ("database", "ports") if name in state})
             return stopped
 
     def status(self) -> CloudStatus:
         """Return what runs, without changing anything."""
         servers = []
         known = 0
-        for server in (self._mariadb(), self._ministack(), self._sampleapi()):
-            role = mariadb.ROLE if isinstance(server, MariaDb) else server.role
+        kind = self._last_database()
+        database = kind.server(self.home, self._ports.database)
+        for server in (database, self._ministack(), self._sampleapi()):
+            role = server.role
             found = processes.find(self.home, role)
             state = "running" if server.answers() else "not answering" if found else "stopped"
             pid = min(found, key=lambda process: process.started).pid if found else None
@@ -149,6 +159,7 @@ class LocalCloud:
         ministack = self._ministack()
         return CloudStatus(
             home=str(self.home),
+            database=kind,
             endpoint_url=ministack.url if ministack.answers() else None,
             servers=tuple(servers),
             tenants=tuple(sorted(self._deployments(ministack))),
@@ -261,13 +272,18 @@ class LocalCloud:
         }
 
     @property
-    def mariadb(self) -> MariaDb:
+    def database_kind(self) -> DatabaseKind:
+        """Which database it runs on, or will when it is started."""
+        return self._asked_for or self._last_database()
+
+    @property
+    def database_server(self) -> SqlServer:
         """The database server, to break and mend in tests."""
-        return self._mariadb()
+        return self.database_kind.server(self.home, self._ports.database)
 
     def database(self, tenant: str | None = None) -> Connection:
         """Connect to a tenant's schema, or to none, as the administrator."""
-        server = self._mariadb()
+        server = self.database_server
         if not server.answers():
             raise BatchctlError("The local database is not running. Start it with: batchctl up")
         return server.connect(database=schema_name(tenant) if tenant is not None else None)
@@ -278,9 +294,15 @@ class LocalCloud:
         # Nobody else is at work here now: a `sam` that still runs lost its command to a kill.
         for role in sam.ROLES:
             processes.stop(self.home, role)
-        database = self._mariadb()
+        database = self.database_server
+        for other in DatabaseKind:
+            if other != database.role and processes.find(self.home, other):
+                raise BatchctlError(
+                    f"The local cloud runs on {other.server.title}. Stop it first: batchctl down"
+                )
+        self._remember({**self._state(), "database": database.role})
         if not database.answers():
-            self._report("starting MariaDB")
+            self._report(f"starting {database.title}")
         database.start()
         for server in (self._ministack(), self._sampleapi()):
             asked = getattr(self._ports, server.role)
@@ -300,8 +322,8 @@ class LocalCloud:
             }
             self._remember(state)
 
-    def _mariadb(self) -> MariaDb:
-        return MariaDb(self.home, self._ports.mariadb)
+    def _last_database(self) -> DatabaseKind:
+        return DatabaseKind(self._state().get("database", DEFAULT_DATABASE))
 
     def _ministack(self) -> MiniStack:
         return self._recall(MiniStack(self.home, enforces_iam=self._enforces_iam))
@@ -365,7 +387,7 @@ class LocalCloud:
         )
 
     def _parameters(self, tenant: str) -> dict[str, str]:
-        database = self._mariadb()
+        database = self.database_server
         return sam.local_parameters() | {
             "TenantId": tenant,
             "Architecture": sam.architecture(),
@@ -392,7 +414,7 @@ class LocalCloud:
             password = secrets.token_urlsafe(24)
             text = json.dumps({"username": user, "password": password})
             arn = client.create_secret(Name=name, SecretString=text)["ARN"]
-        self._mariadb().create_schema(schema_name(tenant), user, password)
+        self.database_server.create_schema(schema_name(tenant), user, password)
         return str(arn)
 
     def _ensure_bucket(self) -> None:

@@ -40,14 +40,15 @@ class ProcessId:
 
 def identify(pid: int) -> ProcessId | None:
     """Return the identity of a live process, or None when there is none (or it is a zombie)."""
-    if pid in _children and os.waitpid(pid, os.WNOHANG) != (0, 0):
-        _children.discard(pid)
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     fields = stat[stat.rindex(")") + 2 :].split()  # the name before it may contain anything
     if fields[0] in "ZX":
+        if pid in _children:
+            os.waitpid(pid, os.WNOHANG)
+            _children.discard(pid)
         return None
     return ProcessId(pid, int(fields[19]))
 
@@ -164,6 +165,8 @@ def stop(home: Path, role: str | None = None, *, grace_s: float = 20.0) -> int:
                 asked.add(process)
         stopped.update(alive)
         wait_until_gone(alive, deadline_s=0.2)
+    # One that is ending has no environment to be found by any more, and still holds its files.
+    wait_until_gone(stopped, deadline_s=grace_s)
     return len(stopped)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
-    from batchctl.local.mariadb import Connection
+    from batchctl.local.sql_server import Connection
 
 _PAUSE_S: Final = 0.5
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from batchctl.trace.users import Stop
 
 if TYPE_CHECKING:
-    from batchctl.local.mariadb import Connection
+    from batchctl.local.sql_server import Connection
 
 THIS_RUNS_ROW: Final = "this run's row"
 

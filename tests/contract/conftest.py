@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from batch_core.adapters.mysql_connection import Database
-from tests.support.mariadb import Schema
+from tests.support.databases import Schema
 from tests.support.world import FakeWorld, MySqlWorld, World
 
 
@@ -25,10 +25,7 @@ def mysql_world(database: Database) -> MySqlWorld:
     return MySqlWorld.made_in(database)
 
 
-@pytest.fixture(params=["fake", "mysql"])
-def world(request: pytest.FixtureRequest) -> World:
-    """Run a test on the fakes and on the real database."""
-    if request.param == "fake":
-        return FakeWorld()
-    real: MySqlWorld = request.getfixturevalue("mysql_world")
-    return real
+@pytest.fixture
+def world(database_or_fake: Database | None) -> World:
+    """Run a test on the fakes and on the real databases."""
+    return MySqlWorld.made_in(database_or_fake) if database_or_fake else FakeWorld()

@@ -8,7 +8,7 @@ from batch_core.outcomes import Tally
 from batch_core.ports import Ending, LastRun
 from batch_core.run import Run, Slot
 from batchctl.bench.place import remember_one_run
-from tests.support.mariadb import Schema
+from tests.support.databases import Schema
 from tests.support.world import MySqlWorld
 
 TEN = Slot("demo", datetime(2026, 1, 31, 10, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""The functions that use the database, wired as they are deployed: MariaDB, and S3 by moto."""
+"""The functions that use the database, wired as they are deployed; S3 is moto's."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from functions.migrate import app as migrate
 from functions.write_rows import app as write_rows
 from job import JOB
 from sampleapi.activity import activity
+from tests.support.databases import Schema
 from tests.support.functions import CONTEXT, execution_environments, secret
-from tests.support.mariadb import Schema
 
 START = {"scheduled_time": None, "started_at": "2026-01-31T10:02:00Z", "execution": "e-1"}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from batchctl.local.mariadb import Connection
-from tests.support.mariadb import MariaDbServer
+from batchctl.local.sql_server import Connection
+from tests.support.databases import DatabaseServer
 from tests.template.translation import ROOT
 
 # A schema's name in a GRANT, up to the table.
@@ -31,43 +31,43 @@ def test_every_grant_in_the_documents_escapes_the_wildcard() -> None:
 
 
 @pytest.fixture
-def two_schemas(mariadb: MariaDbServer) -> Iterator[tuple[str, str, str]]:
+def two_schemas(server: DatabaseServer) -> Iterator[tuple[str, str, str]]:
     """The tenant's schema, one that differs from it where it has a `_`, and the tenant's password.
 
     The user is called as the tenant's schema.
     """
     tenant = secrets.token_hex(4)
     own, other, password = f"batch_{tenant}", f"batchx{tenant}", secrets.token_hex(8)
-    mariadb.administer(
+    server.administer(
         f"CREATE DATABASE {own}",
         f"CREATE DATABASE {other}",
         f"CREATE USER {own}@'%' IDENTIFIED BY '{password}'",
     )
     yield own, other, password
-    mariadb.administer(f"DROP DATABASE {own}", f"DROP DATABASE {other}", f"DROP USER {own}@'%'")
+    server.administer(f"DROP DATABASE {own}", f"DROP DATABASE {other}", f"DROP USER {own}@'%'")
 
 
-def enter(mariadb: MariaDbServer, schema: str, user: str, password: str) -> Connection:
-    return mariadb.connect(user=user, password=password, database=schema)
+def enter(server: DatabaseServer, schema: str, user: str, password: str) -> Connection:
+    return server.connect(user=user, password=password, database=schema)
 
 
 def test_the_documented_grant_opens_the_tenants_schema_alone(
-    mariadb: MariaDbServer, two_schemas: tuple[str, str, str]
+    server: DatabaseServer, two_schemas: tuple[str, str, str]
 ) -> None:
     own, other, password = two_schemas
     (documented,) = re.findall(r"'(GRANT [^']+)'", (ROOT / "docs/deploy.md").read_text())
     tenant = own.removeprefix("batch_")
-    mariadb.administer(documented.replace("acme", tenant))
+    server.administer(documented.replace("acme", tenant))
 
-    enter(mariadb, own, own, password).close()
+    enter(server, own, own, password).close()
     with pytest.raises(pymysql.OperationalError, match="1044"):
-        enter(mariadb, other, own, password)
+        enter(server, other, own, password)
 
 
 def test_an_unescaped_grant_would_open_the_other_one(
-    mariadb: MariaDbServer, two_schemas: tuple[str, str, str]
+    server: DatabaseServer, two_schemas: tuple[str, str, str]
 ) -> None:
     own, other, password = two_schemas
-    mariadb.administer(f"GRANT ALL ON {own}.* TO {own}@'%'")
+    server.administer(f"GRANT ALL ON {own}.* TO {own}@'%'")
 
-    enter(mariadb, other, own, password).close()
+    enter(server, other, own, password).close()

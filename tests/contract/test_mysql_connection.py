@@ -1,4 +1,4 @@
-"""The one connection of an environment, against a real MariaDB."""
+"""The one connection of an environment, against a real database."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ from batch_core.errors import (
 from batchctl.local.ports import free_port
 from batchctl.local.tls import ensure_server_tls
 from tests.support.clock import Clock
-from tests.support.mariadb import MariaDbServer, Schema
+from tests.support.databases import DatabaseServer, Schema
 from tests.support.tcp_proxy import MySqlProxy
 from tests.template.translation import written
+
+# The least that both servers know.
+IMPATIENT = "SET SESSION innodb_lock_wait_timeout = 1"
 
 
 @pytest.fixture
@@ -44,11 +47,11 @@ def thread_of(database: Database) -> int:
     return number
 
 
-def kill(mariadb: MariaDbServer, database: Database) -> None:
+def kill(server: DatabaseServer, database: Database) -> None:
     database.connection()
     thread = thread_of(database)
-    with mariadb.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"KILL HARD CONNECTION {thread}")
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"KILL CONNECTION {thread}")
 
 
 def increment(session: Session) -> int:
@@ -77,16 +80,16 @@ def test_statements_and_the_longest_of_them_are_metered(table: Database) -> None
 
 
 def test_a_connection_that_was_lost_between_two_works_is_replaced(
-    table: Database, mariadb: MariaDbServer
+    table: Database, server: DatabaseServer
 ) -> None:
     table.transact(increment)
-    kill(mariadb, table)
+    kill(server, table)
 
     assert table.transact(increment) == 2
 
 
 def test_a_connection_that_is_lost_within_a_work_has_it_done_again_from_the_start(
-    table: Database, mariadb: MariaDbServer
+    table: Database, server: DatabaseServer
 ) -> None:
     tries = 0
 
@@ -95,7 +98,7 @@ def test_a_connection_that_is_lost_within_a_work_has_it_done_again_from_the_star
         tries += 1
         increment(session)
         if tries == 1:
-            kill(mariadb, table)
+            kill(server, table)
         return increment(session)
 
     assert table.transact(work) == 2
@@ -103,10 +106,10 @@ def test_a_connection_that_is_lost_within_a_work_has_it_done_again_from_the_star
 
 
 def test_a_connection_that_rested_is_tried_before_it_is_lent(
-    table: Database, mariadb: MariaDbServer, monkeypatch: pytest.MonkeyPatch
+    table: Database, server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mysql_connection, "IDLE_SECONDS", -1.0)
-    kill(mariadb, table)
+    kill(server, table)
     meter.reset()
 
     assert table.once(lambda connection: increment(Session(connection))) == 1
@@ -114,12 +117,12 @@ def test_a_connection_that_rested_is_tried_before_it_is_lent(
 
 
 def test_a_server_that_became_read_only_is_left(
-    table: Database, schema: Schema, mariadb: MariaDbServer
+    table: Database, schema: Schema, server: DatabaseServer
 ) -> None:
     writer = schema.reach(patience_seconds=0)
     writer.connection()
     before = thread_of(writer)
-    with mariadb.connect() as connection, connection.cursor() as cursor:
+    with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET GLOBAL read_only = 1")
         try:
             with pytest.raises(TransientDatabaseError, match="1290") as caught:
@@ -143,7 +146,7 @@ def test_a_server_that_became_read_only_is_left(
     ],
 )
 def test_an_error_that_no_retry_helps_is_raised_at_once_and_nothing_stays(
-    table: Database, mariadb: MariaDbServer, sql: str, kind: type[Exception]
+    table: Database, server: DatabaseServer, sql: str, kind: type[Exception]
 ) -> None:
     def work(session: Session) -> None:
         increment(session)
@@ -158,7 +161,7 @@ def test_an_error_that_no_retry_helps_is_raised_at_once_and_nothing_stays(
 
 
 def test_whatever_a_work_raises_no_transaction_stays_open(
-    table: Database, mariadb: MariaDbServer
+    table: Database, server: DatabaseServer
 ) -> None:
     def work(session: Session) -> None:
         increment(session)
@@ -168,7 +171,7 @@ def test_whatever_a_work_raises_no_transaction_stays_open(
         table.transact(work)
     table.ask(lambda s: s.rows("SELECT * FROM t"))
 
-    assert mariadb.open_transactions() == 0
+    assert server.open_transactions() == 0
 
 
 def test_two_who_lock_in_opposite_order_both_succeed(table: Database, schema: Schema) -> None:
@@ -201,16 +204,10 @@ def test_a_lock_that_is_not_had_in_time_is_asked_for_again(table: Database, sche
         cursor.execute("UPDATE t SET n = 10 WHERE id = 1")
     # The holder ends while the other one rests between its tries.
     writer = schema.reach(sleep=lambda _: holder.commit())
-    writer.connection()
-
-    def work(session: Session) -> int:
-        session.execute(
-            "SET STATEMENT innodb_lock_wait_timeout = 0 FOR UPDATE t SET n = n + 1 WHERE id = 1"
-        )
-        return increment(session)
+    writer.ask(lambda s: s.execute(IMPATIENT))
 
     meter.reset()
-    assert writer.transact(work) == 12
+    assert writer.transact(increment) == 11
     holder.close()
     writer.discard()
     assert meter.reading()["db_retries"] == 1
@@ -226,13 +223,10 @@ def test_a_lock_that_is_never_had_is_given_up_however_patient_one_is(
         cursor.execute("UPDATE t SET n = 10 WHERE id = 1")
     pauses: list[float] = []
     writer = schema.reach(patience_seconds=10_000, sleep=pauses.append)
+    writer.ask(lambda s: s.execute(IMPATIENT))
 
     with pytest.raises(TransientDatabaseError, match="1205") as caught:
-        writer.transact(
-            lambda s: s.execute(
-                "SET STATEMENT innodb_lock_wait_timeout = 0 FOR UPDATE t SET n = 1 WHERE id = 1"
-            )
-        )
+        writer.transact(increment)
     holder.close()
     writer.discard()
     assert len(pauses) == mysql_connection.LOCK_ATTEMPTS - 1
@@ -357,12 +351,12 @@ RDS_MODES = ("", "NO_ENGINE_SUBSTITUTION", "ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTIT
 
 
 @pytest.fixture
-def set_global(mariadb: MariaDbServer) -> Iterator[Callable[[str, str], None]]:
+def set_global(server: DatabaseServer) -> Iterator[Callable[[str, str], None]]:
     """Set variables of the server, for sessions to come; they are set back."""
     usual: dict[str, str] = {}
 
     def apply(name: str, value: str) -> None:
-        with mariadb.connect() as connection, connection.cursor() as cursor:
+        with server.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"SELECT @@GLOBAL.{name}")
             ((before,),) = cursor.fetchall()
             usual.setdefault(name, before)

@@ -1,4 +1,4 @@
-"""The job's table, in memory and in MariaDB."""
+"""The job's table, in memory and in real databases."""
 
 from __future__ import annotations
 

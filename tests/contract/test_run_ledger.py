@@ -1,4 +1,4 @@
-"""The run's account, in memory and in MariaDB."""
+"""The run's account, in memory and in real databases."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The numbered SQL files, in memory and in MariaDB."""
+"""The numbered SQL files, in memory and in real databases."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,12 +13,14 @@ from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.errors import MigrationError
 from batch_core.job import Table
+from batch_core.migrate import read
 from batch_core.ports import SchemaStore, SqlFile, UniqueKey
 from batch_core.records import Record
 from batch_core.table_faults import faults_of
 from batchctl.local.ports import free_port
+from tests.support.checkout import ROOT
+from tests.support.databases import DatabaseServer, Schema
 from tests.support.fakes import FakeSchemaStore
-from tests.support.mariadb import MariaDbServer, Schema
 from tests.support.world import MySqlWorld
 
 RECORD = Record(
@@ -32,6 +35,7 @@ RECORD = Record(
     columns=(),
     rows=(),
 )
+JOBS = (ROOT / "layers/job", *sorted((ROOT / "examples").iterdir()))
 ONE = SqlFile("job", 1, "0001_one.sql", ("CREATE TABLE one (id INT)", "CREATE TABLE uno (id INT)"))
 TWO = SqlFile("job", 2, "0002_two.sql", ("CREATE TABLE two (id INT)",))
 
@@ -41,12 +45,17 @@ def mysql_store(database: Database) -> MySqlSchemaStore:
     return MySqlSchemaStore(database)
 
 
-@pytest.fixture(params=["fake", "mysql"])
-def store(request: pytest.FixtureRequest) -> SchemaStore:
-    if request.param == "fake":
-        return FakeSchemaStore()
-    real: MySqlSchemaStore = request.getfixturevalue("mysql_store")
-    return real
+@pytest.fixture
+def store(database_or_fake: Database | None) -> SchemaStore:
+    return MySqlSchemaStore(database_or_fake) if database_or_fake else FakeSchemaStore()
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_every_database_applies_the_files_of_each_job(database: Database, job: Path) -> None:
+    core = read("batch_core", ROOT / "layers/batch_core/batch_core/schema")
+    files = [*core, *read("job", job / "schema")]
+
+    assert MySqlSchemaStore(database).migrate(files) == [f"{f.source}/{f.name}" for f in files]
 
 
 def test_a_file_is_applied_once(store: SchemaStore) -> None:
@@ -311,9 +320,9 @@ def test_the_server_is_described_and_nothing_is_changed(store: SchemaStore) -> N
     assert facts.role == ""
 
 
-def test_only_rights_in_the_whole_schema_are_told(schema: Schema, mariadb: MariaDbServer) -> None:
+def test_only_rights_in_the_whole_schema_are_told(schema: Schema, server: DatabaseServer) -> None:
     user, name = schema.user, schema.name.replace("_", r"\_")
-    mariadb.administer(
+    server.administer(
         f"REVOKE ALL ON `{name}`.* FROM {user}@'%'",
         f"GRANT SELECT, CREATE ON `{name}`.* TO {user}@'%'",
         f"CREATE TABLE {schema.name}.one (id INT)",

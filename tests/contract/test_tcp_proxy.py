@@ -9,13 +9,13 @@ import pytest
 
 from batch_core.adapters.mysql_connection import Database, Session
 from batch_core.errors import TransientDatabaseError, UnreachableDatabaseError
-from tests.support.mariadb import MariaDbServer, Schema
+from tests.support.databases import DatabaseServer, Schema
 from tests.support.tcp_proxy import COMMIT, MySqlProxy
 
 
 @pytest.fixture
-def proxy(mariadb: MariaDbServer) -> Iterator[MySqlProxy]:
-    with MySqlProxy(mariadb) as proxy:
+def proxy(server: DatabaseServer) -> Iterator[MySqlProxy]:
+    with MySqlProxy(server) as proxy:
         yield proxy
 
 
@@ -99,9 +99,9 @@ def test_a_connection_can_be_cut_on_either_side_of_a_commit(
 
 
 def test_new_connections_can_be_led_elsewhere(
-    behind: Database, proxy: MySqlProxy, mariadb: MariaDbServer
+    behind: Database, proxy: MySqlProxy, server: DatabaseServer
 ) -> None:
-    nowhere = MariaDbServer(mariadb.home.parent / "nowhere", port=1)
+    nowhere = type(server)(server.home.parent / "nowhere", port=1)
     proxy.lead_to(nowhere)
     assert behind.transact(insert) == 1
 
@@ -110,13 +110,13 @@ def test_new_connections_can_be_led_elsewhere(
         behind.transact(insert)
     with pytest.raises(UnreachableDatabaseError):
         behind.transact(insert)
-    proxy.lead_to(mariadb)
+    proxy.lead_to(server)
     assert behind.transact(insert) == 1
 
 
-def test_a_trap_that_fails_fails_the_test(mariadb: MariaDbServer, schema: Schema) -> None:
+def test_a_trap_that_fails_fails_the_test(server: DatabaseServer, schema: Schema) -> None:
     def use() -> None:
-        with MySqlProxy(mariadb) as proxy:
+        with MySqlProxy(server) as proxy:
             proxy.before(b"SELECT 1", lambda: 1 // 0)
             behind = schema.reach(port=proxy.port)
             assert behind.ask(lambda s: s.row("SELECT 1")) == (1,)
@@ -126,9 +126,9 @@ def test_a_trap_that_fails_fails_the_test(mariadb: MariaDbServer, schema: Schema
         use()
 
 
-def test_nothing_of_a_proxy_stays_behind(mariadb: MariaDbServer) -> None:
+def test_nothing_of_a_proxy_stays_behind(server: DatabaseServer) -> None:
     before = threading.active_count()
-    with MySqlProxy(mariadb) as proxy:
+    with MySqlProxy(server) as proxy:
         assert proxy.port
 
     assert threading.active_count() == before

@@ -1,4 +1,4 @@
-"""The users query, in memory and in MariaDB."""
+"""The users query, in memory and in real databases."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_users import MySqlUserSource
 from batch_core.errors import SchemaError, TransientDatabaseError
 from batch_core.ports import Candidate, UserSource
+from batchctl.local.sql_server import series
+from tests.support.databases import DatabaseServer
 from tests.support.fakes import FakeUserSource
-from tests.support.mariadb import MariaDbServer
 from tests.support.world import MySqlWorld
 
-MANY = "SELECT seq AS user_id, REPEAT('x', 500) AS text FROM seq_1_to_200000"
+MANY = f"SELECT seq AS user_id, REPEAT('x', 500) AS text FROM {series(1, 200_000)}"
 
 
 @pytest.fixture
@@ -24,17 +25,22 @@ def database(mysql_world: MySqlWorld) -> Database:
     return mysql_world.database
 
 
-@pytest.fixture(params=["fake", "mysql"])
-def source(request: pytest.FixtureRequest) -> UserSource:
+@pytest.fixture
+def source(database_or_fake: Database | None) -> UserSource:
     """Five users; earlier runs know of failures of the second and the fourth."""
-    if request.param == "fake":
+    if database_or_fake is None:
         users = [{"user_id": n, "name": f"n{n}"} for n in range(1, 6)]
         return FakeUserSource(users, known={2: (3, 1_000), 4: (0, 2_000)})
-    database: Database = request.getfixturevalue("database")
-    database.ask(lambda s: s.execute("CREATE TABLE p (id BIGINT PRIMARY KEY, name TEXT)"))
-    database.ask(lambda s: s.execute("INSERT INTO p SELECT seq, CONCAT('n', seq) FROM seq_1_to_5"))
+    database = MySqlWorld.made_in(database_or_fake).database
+    people(database, 5)
     know(database, ("2", 3, 1_000), ("4", 0, 2_000))
     return MySqlUserSource(database)
+
+
+def people(database: Database, number: int) -> None:
+    database.ask(lambda s: s.execute("CREATE TABLE p (id BIGINT PRIMARY KEY, name TEXT)"))
+    insert = f"INSERT INTO p SELECT seq, CONCAT('n', seq) FROM {series(1, number)}"
+    database.ask(lambda s: s.execute(insert))
 
 
 QUERY = "SELECT id AS user_id, name FROM p"
@@ -79,7 +85,7 @@ def test_users_from_the_start_on_come_first_and_nobody_is_left_out(
 def test_the_order_is_that_of_the_ids_whatever_the_query_says(
     database: Database, order: str
 ) -> None:
-    query = f"SELECT seq AS id, seq AS user_id, 'x' AS name FROM seq_1_to_3 {order}"
+    query = f"SELECT seq AS id, seq AS user_id, 'x' AS name FROM {series(1, 3)} {order}"
 
     assert ids(MySqlUserSource(database).users(query)) == [1, 2, 3]
 
@@ -109,8 +115,8 @@ def test_a_user_without_an_id_is_listed_wherever_the_listing_begins(database: Da
 @pytest.mark.parametrize(
     "query",
     [
-        "SELECT a.seq AS user_id, b.seq AS user_id FROM seq_1_to_2 a JOIN seq_1_to_2 b",
-        "SELECT seq AS id FROM seq_1_to_2",
+        f"SELECT seq AS user_id, seq + 1 AS user_id FROM {series(1, 2)}",
+        f"SELECT seq AS id FROM {series(1, 2)}",
         "SELECT nothing FROM batch_user",
         "SELECT FROM",
     ],
@@ -122,8 +128,7 @@ def test_a_query_that_cannot_be_listed_is_the_schemas_error(database: Database, 
 
 def test_the_listing_is_not_sorted_on_disk(database: Database) -> None:
     """The job's query is merged into the one around it, so that the key gives the order."""
-    database.ask(lambda s: s.execute("CREATE TABLE p (id BIGINT PRIMARY KEY, name TEXT)"))
-    database.ask(lambda s: s.execute("INSERT INTO p SELECT seq, 'x' FROM seq_1_to_2000"))
+    people(database, 2_000)
     seen: list[str] = []
 
     class Explained(MySqlUserSource):
@@ -145,14 +150,14 @@ def test_a_percent_sign_in_the_query_is_left_alone(database: Database) -> None:
 
 
 def test_a_listing_that_is_given_up_leaves_no_query_behind(
-    database: Database, mariadb: MariaDbServer
+    database: Database, server: DatabaseServer
 ) -> None:
     users = MySqlUserSource(database).users(MANY)
     next(iter(users))
     users.close()  # type: ignore[attr-defined]
 
     assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
-    assert mariadb.open_transactions() == 0
+    assert server.open_transactions() == 0
 
 
 def test_a_listing_that_was_read_to_its_end_keeps_the_connection(database: Database) -> None:
@@ -178,26 +183,26 @@ def test_memory_does_not_grow_with_the_number_of_users(database: Database) -> No
     assert peak < 3_000_000
 
 
-def kill(mariadb: MariaDbServer, database: Database) -> None:
+def kill(server: DatabaseServer, database: Database) -> None:
     thread = database.connection().thread_id()  # type: ignore[no-untyped-call]
-    with mariadb.connect() as connection, connection.cursor() as cursor:
+    with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("KILL CONNECTION %s", (thread,))
 
 
 def test_a_connection_that_was_lost_is_replaced_before_a_listing(
-    database: Database, mariadb: MariaDbServer
+    database: Database, server: DatabaseServer
 ) -> None:
-    kill(mariadb, database)
+    kill(server, database)
 
     assert len(list(MySqlUserSource(database).users("SELECT 1 AS user_id"))) == 1
 
 
 def test_a_connection_that_is_lost_within_a_listing_fails_it(
-    database: Database, mariadb: MariaDbServer
+    database: Database, server: DatabaseServer
 ) -> None:
     users = MySqlUserSource(database).users(MANY)
     next(users)
-    kill(mariadb, database)
+    kill(server, database)
 
     with pytest.raises(TransientDatabaseError):
         list(users)

@@ -30,9 +30,9 @@ def test_a_database_killed_and_restarted_while_the_api_fails_costs_no_user(
             break
     else:
         pytest.fail("the run never said that it is calling the API")
-    cloud.mariadb.kill()
+    cloud.database_server.kill()
     time.sleep(AWAY_S)
-    cloud.mariadb.start()
+    cloud.database_server.start()
 
     result = result_of(finished(run))
 

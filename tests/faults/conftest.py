@@ -13,10 +13,10 @@ from functions.write_rows import app as write_rows
 from job import JOB
 from tests.support.aws_faults import AwsFaults
 from tests.support.clock import Clock
+from tests.support.databases import KINDS, DatabaseServer, Schema, Servers, servers_of
 from tests.support.deliveries import Deliveries, writer
 from tests.support.fault_table import PROPERTY, TITLES, Injection
 from tests.support.functions import CONTEXT, execution_environments, secret
-from tests.support.mariadb import MariaDbServer, Schema, server_folder
 from tests.support.stream_lab import StreamLab, environment, prepare
 from tests.support.tcp_proxy import MySqlProxy
 from tests.support.world import TABLE
@@ -67,23 +67,27 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDbServer]:
-    """Serve a MariaDB that the tests of one file may kill and set as they like."""
-    server = MariaDbServer(server_folder(tmp_path_factory, "own"))
-    with server:
-        yield server
+def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Serve databases that the tests of one file may kill and set as they like."""
+    with servers_of(tmp_path_factory, "own-") as servers:
+        yield servers
+
+
+@pytest.fixture(params=KINDS)
+def own_server(request: pytest.FixtureRequest, own_servers: Servers) -> DatabaseServer:
+    """Run a test on each kind of database, on the file's own server."""
+    return own_servers[request.param]
 
 
 @pytest.fixture
-def own_schema(own_server: MariaDbServer) -> Iterator[Schema]:
+def own_schema(own_server: DatabaseServer) -> Iterator[Schema]:
     """Give one test an empty schema on the file's own server."""
-    fresh = own_server.fresh_schema()
-    yield fresh
-    own_server.drop(fresh)
+    with own_server.lent_schema() as schema:
+        yield schema
 
 
 @pytest.fixture
-def proxy(own_server: MariaDbServer) -> Iterator[MySqlProxy]:
+def proxy(own_server: DatabaseServer) -> Iterator[MySqlProxy]:
     """Stand between the functions and the file's own server."""
     with MySqlProxy(own_server) as proxy:
         yield proxy
@@ -139,22 +143,25 @@ def deliveries(own_schema: Schema, database: Database) -> Iterator[Deliveries]:
 
 
 @pytest.fixture(scope="session")
-def stream_schema(mariadb: MariaDbServer) -> Iterator[Schema]:
-    """Migrate one schema for all the tests that `stream_lab` empties its tables for."""
-    schema = mariadb.fresh_schema()
-    with pytest.MonkeyPatch.context() as monkeypatch, environment(schema, monkeypatch):
-        prepare(schema)
-    yield schema
-    mariadb.drop(schema)
+def stream_schemas() -> dict[str, Schema]:
+    """Keep the schema of each kind of database that `stream_lab` has migrated and empties."""
+    return {}
 
 
 @pytest.fixture
-def stream_lab(stream_schema: Schema, monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamLab]:
+def stream_lab(
+    server: DatabaseServer, stream_schemas: dict[str, Schema], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StreamLab]:
     """Give a tenant's stream, writer and migrated schema, with no row in it."""
-    with environment(stream_schema, monkeypatch):
-        made = StreamLab(stream_schema)
-        yield made
-        made.close()
+    if server.role not in stream_schemas:
+        made = stream_schemas[server.role] = server.fresh_schema()
+        with pytest.MonkeyPatch.context() as once, environment(made, once):
+            prepare(made)
+    schema = stream_schemas[server.role]
+    with environment(schema, monkeypatch):
+        lab = StreamLab(schema)
+        yield lab
+        lab.close()
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.ports import SqlFile
 from batch_core.records import Record
 from batchctl.local import processes
+from batchctl.local.sql_server import series
 from tests.faults.conftest import Lab
 from tests.support.clock import Clock
+from tests.support.databases import DatabaseServer, Schema
 from tests.support.deliveries import Deliveries, writer
-from tests.support.mariadb import MariaDbServer, Schema
-from tests.support.tcp_proxy import MySqlProxy
 
 USERS = range(1, 41)
 WRITERS = 6
@@ -44,7 +44,7 @@ def hold(other: Connection, *statements: str) -> None:
 @pytest.mark.fault(47)
 def test_the_victim_of_a_deadlock_writes_all_of_its_batch_again(
     deliveries: Deliveries,
-    own_server: MariaDbServer,
+    own_server: DatabaseServer,
     own_schema: Schema,
     database: Database,
     other: Connection,
@@ -56,7 +56,7 @@ def test_the_victim_of_a_deadlock_writes_all_of_its_batch_again(
     hold(
         other,
         "CREATE TEMPORARY TABLE weight (n INT) ENGINE = InnoDB",
-        "INSERT INTO weight SELECT seq FROM seq_1_to_5000",
+        f"INSERT INTO weight SELECT seq FROM {series(1, 5_000)}",
         "UPDATE note SET text = text WHERE user_id = 40",
     )
 
@@ -76,16 +76,18 @@ def test_the_victim_of_a_deadlock_writes_all_of_its_batch_again(
     lab.report("crossed locks, the writer is the victim", times=1, **deliveries.figures())
 
 
-def deadlocks(server: MariaDbServer) -> int:
+def deadlocks(server: DatabaseServer) -> int:
     with server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
-        ((_, number),) = cursor.fetchall()
+        cursor.execute(
+            "SELECT `COUNT` FROM information_schema.INNODB_METRICS WHERE NAME = 'lock_deadlocks'"
+        )
+        ((number,),) = cursor.fetchall()
     return int(number)
 
 
 @pytest.mark.fault(47)
 def test_a_storm_of_writers_over_the_same_rows_loses_none_and_hardly_ever_deadlocks(
-    own_server: MariaDbServer, own_schema: Schema, lab: Lab
+    own_server: DatabaseServer, own_schema: Schema, lab: Lab
 ) -> None:
     shuffled = random.Random(7)
     storm = Deliveries(own_schema, writer(own_schema.reach()))
@@ -117,9 +119,8 @@ def test_a_storm_of_writers_over_the_same_rows_loses_none_and_hardly_ever_deadlo
 @pytest.mark.fault(48)
 def test_a_row_that_is_held_too_long_is_asked_for_again_with_nothing_half_written(
     deliveries: Deliveries,
-    own_server: MariaDbServer,
-    database: Database,
-    proxy: MySqlProxy,
+    own_server: DatabaseServer,
+    own_schema: Schema,
     clock: Clock,
     other: Connection,
     lab: Lab,
@@ -136,19 +137,22 @@ def test_a_row_that_is_held_too_long_is_asked_for_again_with_nothing_half_writte
 
     clock.at(0, let_go)
     # Only the statement is rolled back by the server; the rest is the writer's to undo.
-    database.ask(lambda s: s.execute("SET SESSION innodb_lock_wait_timeout = 0"))
-    deliveries.deliver(*batch)
+    waiting = own_schema.reach(clock=clock, sleep=clock.sleep)
+    waiting.ask(lambda s: s.execute("SET SESSION innodb_lock_wait_timeout = 1"))
+    meter.reset()
+    deliveries.deliver(*batch, to=writer(waiting))
 
     assert seen == [1]  # the other one's
     # The connection was sound and stays.
-    assert proxy.connections == 1
+    assert "db_connections" not in meter.reading()
+    waiting.discard()
     lab.report("a row lock outlasts innodb_lock_wait_timeout", times=1, **deliveries.figures())
 
 
 @pytest.mark.fault(57)
 def test_a_table_change_that_must_wait_lets_the_writer_through_and_happens_later(
     deliveries: Deliveries,
-    own_server: MariaDbServer,
+    own_server: DatabaseServer,
     own_schema: Schema,
     other: Connection,
     monkeypatch: pytest.MonkeyPatch,
@@ -175,13 +179,8 @@ def test_a_table_change_that_must_wait_lets_the_writer_through_and_happens_later
     lab.report("ALTER TABLE behind a long reader", times=1, **deliveries.figures())
 
 
-def waits_for_a_table(server: MariaDbServer) -> bool:
+def waits_for_a_table(server: DatabaseServer) -> bool:
     """Tell whether a session waits for a metadata lock."""
     with server.connect() as connection, connection.cursor() as cursor:
-        return (
-            cursor.execute(
-                "SELECT ID FROM information_schema.PROCESSLIST"
-                " WHERE STATE = 'Waiting for table metadata lock'"
-            )
-            > 0
-        )
+        cursor.execute("SHOW PROCESSLIST")
+        return any("Waiting for table metadata lock" in session for session in cursor.fetchall())

@@ -16,11 +16,12 @@ from pymysql.err import OperationalError
 from batch_core.adapters import mysql_connection
 from batch_core.adapters.mysql_connection import Connection, Database
 from batch_core.errors import AccessError, TransientDatabaseError, UnreachableDatabaseError
+from batchctl.local.databases import DatabaseKind
 from functions.write_rows import app as write_rows
 from tests.faults.conftest import Lab
 from tests.support.clock import Clock
+from tests.support.databases import DatabaseServer, Schema, Servers
 from tests.support.deliveries import Deliveries, writer
-from tests.support.mariadb import MariaDbServer, Schema
 from tests.support.tcp_proxy import COMMIT, MySqlProxy
 from tests.support.world import MySqlWorld
 
@@ -114,7 +115,7 @@ def test_a_wall_clock_that_jumped_changes_nothing(
 
 @pytest.mark.fault(24)
 def test_a_warm_environment_survives_a_restart_of_the_database(
-    deployed: Deliveries, own_server: MariaDbServer, lab: Lab
+    deployed: Deliveries, own_server: DatabaseServer, lab: Lab
 ) -> None:
     deployed.deliver(deployed.record(USERS, 1))
     own_server.restart()
@@ -129,7 +130,7 @@ def test_a_warm_environment_survives_a_restart_of_the_database(
 
 @pytest.mark.fault(44)
 def test_a_server_killed_in_a_write_and_started_again_loses_nothing(
-    deployed: Deliveries, own_server: MariaDbServer, proxy: MySqlProxy, lab: Lab
+    deployed: Deliveries, own_server: DatabaseServer, proxy: MySqlProxy, lab: Lab
 ) -> None:
     deployed.deliver(deployed.record(USERS, 1))
     recovery = threading.Thread(target=own_server.start)
@@ -148,20 +149,21 @@ def test_a_server_killed_in_a_write_and_started_again_loses_nothing(
 @pytest.mark.fault(44)
 def test_a_failover_to_another_server_is_survived_by_one_invocation(
     own_schema: Schema,
-    own_server: MariaDbServer,
-    mariadb: MariaDbServer,
+    own_server: DatabaseServer,
+    servers: Servers,
     database: Database,
     proxy: MySqlProxy,
     clock: Clock,
     lab: Lab,
 ) -> None:
     old = own_schema.reach()
+    other = servers[DatabaseKind(own_server.role)]
     MySqlWorld.made_in(old).people(*USERS)
-    mariadb.create_schema(own_schema.name, own_schema.user, own_schema.password)
-    promoted = replace(own_schema, port=mariadb.port, ca_file=mariadb.ca_file, server=mariadb)
+    other.create_schema(own_schema.name, own_schema.user, own_schema.password)
+    promoted = replace(own_schema, port=other.port, ca_file=other.ca_file, server=other)
     deliveries = Deliveries(promoted, writer(database))
     proxy.before(COMMIT, own_server.kill)
-    clock.at(12, lambda: proxy.lead_to(mariadb))
+    clock.at(12, lambda: proxy.lead_to(other))
 
     deliveries.deliver(deliveries.record(USERS, 1))
 
@@ -169,7 +171,7 @@ def test_a_failover_to_another_server_is_survived_by_one_invocation(
     lab.report("server dead for 12 s, then another one", times=1, **deliveries.figures())
     deliveries.close()
     old.discard()
-    mariadb.drop(promoted)
+    other.drop(promoted)
     own_server.start()
 
 
@@ -207,7 +209,7 @@ def test_a_database_that_stays_away_ends_the_environment_and_the_batch_comes_aga
 )
 def test_a_connection_killed_in_a_transaction_has_all_of_it_written_again(
     deployed: Deliveries,
-    own_server: MariaDbServer,
+    own_server: DatabaseServer,
     own_schema: Schema,
     proxy: MySqlProxy,
     marker: bytes,
@@ -251,7 +253,7 @@ def test_whether_or_not_a_lost_commit_happened_the_state_after_a_retry_is_the_sa
 
 @pytest.mark.fault(49)
 def test_a_server_that_a_failover_made_read_only_is_left_for_the_one_that_writes(
-    deliveries: Deliveries, own_server: MariaDbServer, proxy: MySqlProxy, clock: Clock, lab: Lab
+    deliveries: Deliveries, own_server: DatabaseServer, proxy: MySqlProxy, clock: Clock, lab: Lab
 ) -> None:
     deliveries.deliver(deliveries.record(USERS, 1))
     newer = deliveries.record(USERS, 2)
@@ -267,7 +269,7 @@ def test_a_server_that_a_failover_made_read_only_is_left_for_the_one_that_writes
 @pytest.mark.fault(50)
 def test_a_server_without_a_free_connection_is_waited_for(
     deliveries: Deliveries,
-    own_server: MariaDbServer,
+    own_server: DatabaseServer,
     own_schema: Schema,
     clock: Clock,
     lab: Lab,
@@ -360,8 +362,10 @@ def test_an_error_that_is_no_error_of_mysql_poisons_only_its_connection(
 # --- 54: credentials rotated --------------------------------------------------------------------
 
 
-def rotate(server: MariaDbServer, schema: Schema, password: str) -> None:
+def rotate(server: DatabaseServer, schema: Schema, password: str) -> None:
     server.administer(f"ALTER USER '{schema.user}'@'%' IDENTIFIED BY '{password}'")
+    # MySQL 9.7 goes on to take the one before, which it has cached, until the next one was used.
+    server.connect(user=schema.user, password=password).close()
 
 
 def tell(schema: Schema, password: str) -> None:
@@ -374,7 +378,11 @@ def tell(schema: Schema, password: str) -> None:
 
 @pytest.mark.fault(54)
 def test_a_password_rotated_between_batches_is_asked_for_when_it_is_needed(
-    deployed: Deliveries, own_server: MariaDbServer, own_schema: Schema, proxy: MySqlProxy, lab: Lab
+    deployed: Deliveries,
+    own_server: DatabaseServer,
+    own_schema: Schema,
+    proxy: MySqlProxy,
+    lab: Lab,
 ) -> None:
     deployed.deliver(deployed.record(USERS, 1))
     rotate(own_server, own_schema, "the-next")
@@ -391,7 +399,7 @@ def test_a_password_rotated_between_batches_is_asked_for_when_it_is_needed(
 @pytest.mark.fault(54)
 def test_a_password_rotated_before_its_secret_fails_the_batch_and_puts_nothing_aside(
     deployed: Deliveries,
-    own_server: MariaDbServer,
+    own_server: DatabaseServer,
     own_schema: Schema,
     ended_environments: list[str],
     lab: Lab,

@@ -14,9 +14,9 @@ from batch_core.upsert import Upsert
 from functions.write_rows import app as write_rows
 from tests.faults.conftest import Lab
 from tests.support.clock import Clock
+from tests.support.databases import DatabaseServer, Schema
 from tests.support.deliveries import Deliveries, writer
 from tests.support.fakes import FakePayloadStore
-from tests.support.mariadb import MariaDbServer, Schema
 from tests.support.world import TABLE
 
 USERS = range(1, 41)
@@ -29,7 +29,7 @@ def alter(schema: Schema, change: str) -> None:
 
 @pytest.mark.fault(52)
 def test_statements_fit_into_small_packets(
-    deliveries: Deliveries, own_server: MariaDbServer, lab: Lab
+    deliveries: Deliveries, own_server: DatabaseServer, lab: Lab
 ) -> None:
     batch = [deliveries.record(range(1, 3_001), 1), deliveries.record(range(1, 3_001), 2)]
 
@@ -41,7 +41,7 @@ def test_statements_fit_into_small_packets(
 
 @pytest.mark.fault(52)
 def test_a_server_that_takes_no_statement_of_this_size_fails_the_batch_and_nothing_is_put_aside(
-    deliveries: Deliveries, own_server: MariaDbServer, clock: Clock, lab: Lab
+    deliveries: Deliveries, own_server: DatabaseServer, clock: Clock, lab: Lab
 ) -> None:
     batch = deliveries.record(range(1, 3_001), 1)
 
@@ -161,7 +161,7 @@ def test_a_second_unique_key_is_refused_at_migration(
 
 @pytest.mark.fault(60)
 def test_an_upsert_speaks_the_dialect_that_mysql_and_mariadb_share(
-    deliveries: Deliveries, lab: Lab
+    deliveries: Deliveries, own_server: DatabaseServer, lab: Lab
 ) -> None:
     statements = [
         Upsert.guarded(TABLE, (TABLE.key, *TABLE.columns)),
@@ -173,4 +173,4 @@ def test_an_upsert_speaks_the_dialect_that_mysql_and_mariadb_share(
         # An alias for the new row is MySQL 8's alone.
         assert b" AS " not in upsert.statement([b"(1)"]).upper()
     deliveries.deliver(deliveries.record(USERS, 2), deliveries.record(USERS, 1))
-    lab.report("VALUES(), on a MariaDB", times=len(statements), **deliveries.figures())
+    lab.report(f"VALUES(), on {own_server.title}", times=len(statements), **deliveries.figures())

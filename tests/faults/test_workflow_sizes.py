@@ -25,6 +25,7 @@ from batch_core.limits import (
 )
 from batch_core.outcomes import Tally
 from batch_core.process_users import process_users
+from batchctl.local.sql_server import series
 from tests.faults.conftest import Lab
 from tests.support.asl import MOST_STATE_BYTES, Execution, Machine, StatesError, render, state_bytes
 from tests.support.event_source_mapping import Clock, MemoryStream
@@ -208,7 +209,7 @@ def test_a_hundred_thousand_users_are_listed_in_a_state_that_is_as_small_as_for_
 ) -> None:
     users = 100_000
     tenant.configure(CHUNK_SIZE="1000", USERS_PER_INVOCATION="100")
-    tenant.sql(f"INSERT INTO users SELECT seq, CONCAT('u-', seq), 1 FROM seq_1_to_{users}")
+    tenant.sql(f"INSERT INTO users SELECT seq, CONCAT('u-', seq), 1 FROM {series(1, users)}")
 
     listing = tenant.invoke(
         "list_users",

@@ -28,6 +28,7 @@ PRODUCER: Final = "tests/faults/test_stream_producer.py"
 HOSTILE_API: Final = "tests/contract/test_api_client_hostile.py"
 ROW_STORE: Final = "tests/contract/test_row_store.py"
 RUN_LEDGER: Final = "tests/contract/test_run_ledger.py"
+SCHEMA_STORE: Final = "tests/contract/test_schema_store.py"
 CONNECTION: Final = "tests/contract/test_mysql_connection.py"
 TABLE_FAULTS: Final = "tests/unit/test_table_faults.py"
 API_RULES: Final = "tests/unit/test_api_rules.py"
@@ -306,6 +307,25 @@ API_MUTATIONS: Final = (
 
 RUN_MUTATIONS: Final = (
     Mutation(
+        "a column is called by a word that MySQL reserves",
+        (60,),
+        f"{CORE}/schema/0001_ledger.sql",
+        "  `stored` SMALLINT",
+        "  stored SMALLINT",
+        (
+            f"{SCHEMA_STORE}::test_every_database_applies_the_files_of_each_job[mysql-job]",
+            f"{SCHEMA_STORE}::test_every_database_applies_the_files_of_each_job[mysql-credit_score]",
+        ),
+    ),
+    Mutation(
+        "a reserved word is used as a name by the ledger",
+        (60,),
+        f"{ADAPTERS}/mysql_ledger.py",
+        'f"{identifier(name)} = %s"',
+        'f"{name} = %s"',
+        (f"{RUN_LEDGER}::test_a_skipped_slot_may_be_taken_once_the_other_has_ended[mysql]",),
+    ),
+    Mutation(
         "a start that is delivered again is processed again",
         (15,),
         f"{ADAPTERS}/mysql_ledger.py",
@@ -439,7 +459,7 @@ STREAM_MUTATIONS: Final = (
         f"{ADAPTERS}/kinesis.py",
         "                refused.append(record)\n",
         "                pass\n",
-        (f"{PRODUCER}::test_what_is_refused_to_the_end_is_an_error_that_counts_it",),
+        (f"{PRODUCER}::test_what_is_refused_to_the_end_is_an_error_that_counts_it[mysql]",),
     ),
     Mutation(
         "the version is assigned first",
@@ -447,7 +467,7 @@ STREAM_MUTATIONS: Final = (
         f"{CORE}/upsert.py",
         "[*names[1:], version]]",
         "[version, *names[1:]]]",
-        (f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing",),
+        (f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing[mysql]",),
     ),
     Mutation(
         "an older row replaces a newer one",
@@ -456,8 +476,8 @@ STREAM_MUTATIONS: Final = (
         'f"{name}=IF({newer},VALUES({name}),{name})"',
         'f"{name}=VALUES({name})"',
         (
-            f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing",
-            f"{ORDER}::test_a_slow_lane_may_store_an_older_run_last_and_the_newer_rows_stay",
+            f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing[mysql]",
+            f"{ORDER}::test_a_slow_lane_may_store_an_older_run_last_and_the_newer_rows_stay[mysql]",
         ),
     ),
     Mutation(
@@ -466,7 +486,7 @@ STREAM_MUTATIONS: Final = (
         f"{CORE}/upsert.py",
         '[f"{name}=VALUES({name})" for name in names]',
         '[f"{name}={name}+VALUES({name})" for name in names]',
-        (f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing",),
+        (f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing[mysql]",),
     ),
     Mutation(
         "a row that is refused counts as often as it comes",
@@ -474,7 +494,7 @@ STREAM_MUTATIONS: Final = (
         f"{ADAPTERS}/mysql_rows.py",
         "list({(_name(record), record.replayed): record for record in records}.values())",
         "list(records)",
-        (f"{POISON}::test_a_poison_row_that_arrives_twice_counts_once",),
+        (f"{POISON}::test_a_poison_row_that_arrives_twice_counts_once[mysql]",),
     ),
     Mutation(
         "records of another tenant are stored",
@@ -485,7 +505,7 @@ STREAM_MUTATIONS: Final = (
         (
             (
                 f"{POISON}::test_a_poison_record_is_put_aside_and_the_records_around_it_are_stored"
-                "[a record of another tenant]"
+                "[mysql-a record of another tenant]"
             ),
         ),
     ),
@@ -501,11 +521,11 @@ STREAM_MUTATIONS: Final = (
         (
             (
                 f"{STREAM_OUTAGES}::test_a_batch_waits_for_the_database_and_nothing_of_it_is_put_aside"
-                "[the database cannot be connected to]"
+                "[mysql-the database cannot be connected to]"
             ),
             (
                 f"{POISON}::test_write_rows_never_answers_what_the_mapping_takes_for_success_when"
-                "_nothing_is_stored"
+                "_nothing_is_stored[mysql]"
             ),
         ),
     ),
@@ -541,7 +561,7 @@ DATABASE_MUTATIONS: Final = (
         (
             (
                 f"{DATABASE_OUTAGES}::test_whether_or_not_a_lost_commit_happened_the_state_after_a_retry_is_the_same"
-                "[after-40]"
+                "[mysql-after-40]"
             ),
         ),
     ),
@@ -551,7 +571,7 @@ DATABASE_MUTATIONS: Final = (
         f"{ADAPTERS}/mysql_connection.py",
         "                    if locked == LOCK_ATTEMPTS:\n",
         "                    if locked:\n",
-        (f"{LOCKS}::test_the_victim_of_a_deadlock_writes_all_of_its_batch_again",),
+        (f"{LOCKS}::test_the_victim_of_a_deadlock_writes_all_of_its_batch_again[mysql]",),
     ),
     Mutation(
         "the database has no patience with a failover",
@@ -562,9 +582,9 @@ DATABASE_MUTATIONS: Final = (
         (
             (
                 f"{DATABASE_OUTAGES}::test_a_server_that_a_failover_made_read_only_is_left_for_the_one_that"
-                "_writes"
+                "_writes[mysql]"
             ),
-            f"{DATABASE_OUTAGES}::test_a_server_without_a_free_connection_is_waited_for",
+            f"{DATABASE_OUTAGES}::test_a_server_without_a_free_connection_is_waited_for[mysql]",
         ),
     ),
     Mutation(
@@ -576,7 +596,7 @@ DATABASE_MUTATIONS: Final = (
         (
             (
                 f"{DATABASE_OUTAGES}::test_a_server_that_a_failover_made_read_only_is_left_for_the_one_that"
-                "_writes"
+                "_writes[mysql]"
             ),
         ),
     ),
@@ -586,7 +606,7 @@ DATABASE_MUTATIONS: Final = (
         f"{CORE}/upsert.py",
         "            if used > room and end > start:\n",
         "            if used > 1_000 * room and end > start:\n",
-        (f"{SCHEMA}::test_statements_fit_into_small_packets",),
+        (f"{SCHEMA}::test_statements_fit_into_small_packets[mysql]",),
     ),
     Mutation(
         "a rotated password is not asked for again",
@@ -597,7 +617,7 @@ DATABASE_MUTATIONS: Final = (
         (
             (
                 f"{DATABASE_OUTAGES}::test_a_password_rotated_between_batches_is_asked_for_when_it_is"
-                "_needed"
+                "_needed[mysql]"
             ),
         ),
     ),
@@ -610,7 +630,7 @@ DATABASE_MUTATIONS: Final = (
         (
             (
                 f"{SCHEMA}::test_tables_that_do_not_fit_fail_the_batch_and_put_no_good_row_aside"
-                "[RENAME TO noted-1146-]"
+                "[mysql-RENAME TO noted-1146-]"
             ),
         ),
     ),
@@ -620,7 +640,7 @@ DATABASE_MUTATIONS: Final = (
         f"{CORE}/table_faults.py",
         "    if [key.columns for key in facts.unique_keys] != [(table.key,)]:\n",
         "    if not facts.unique_keys:\n",
-        (f"{SCHEMA}::test_a_second_unique_key_is_refused_at_migration",),
+        (f"{SCHEMA}::test_a_second_unique_key_is_refused_at_migration[mysql]",),
     ),
     Mutation(
         "a key that takes ids that differ for one is accepted",
@@ -644,7 +664,7 @@ DATABASE_MUTATIONS: Final = (
         (
             (
                 f"{CONNECTION}::test_a_migration_of_a_server_that_is_not_strict_is_refused_and"
-                "_changes_nothing"
+                "_changes_nothing[mysql]"
             ),
         ),
     ),
@@ -654,7 +674,7 @@ DATABASE_MUTATIONS: Final = (
         f"{ADAPTERS}/mysql_connection.py",
         "            if mistrust := _mistrust(error):\n",
         "            if mistrust := '':\n",
-        (f"{CONNECTION}::test_a_server_of_another_authority_is_refused_at_once",),
+        (f"{CONNECTION}::test_a_server_of_another_authority_is_refused_at_once[mysql]",),
     ),
 )
 

@@ -14,22 +14,25 @@ from typing import Final
 
 import pytest
 
+from batchctl.local.databases import DatabaseKind
 from tests.mutations.forks import Forks
 from tests.mutations.mutations import MUTATIONS, Mutation
 from tests.support.checkout import ROOT
-from tests.support.mariadb import FOLDER_VARIABLE
+from tests.support.databases import FOLDER_VARIABLE, KINDS_VARIABLE
 from tests.support.mutation_table import PROPERTY
 
-PARTS: Final = ("batchctl", "functions", "layers", "sampleapi", "statemachine", "tests")
+PARTS: Final = ("batchctl", "examples", "functions", "layers", "sampleapi", "statemachine", "tests")
 _FAILED: Final = re.compile(r"^FAILED (\S+?::\w+(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
 _FLIPPED: Final = re.compile(r"^ *(\d+) .* FAILED *$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
-    # Making the files of a MariaDB takes longer than what is done with it here.
-    with TemporaryDirectory() as kept, Forks({FOLDER_VARIABLE: kept}) as forks:
-        yield forks
+    with TemporaryDirectory() as kept:
+        # Making the files of a server takes longer than what is done with it here.
+        variables = {FOLDER_VARIABLE: kept, KINDS_VARIABLE: DatabaseKind.MYSQL}
+        with Forks(variables) as forks:
+            yield forks
 
 
 @pytest.fixture
@@ -41,6 +44,8 @@ def checkout() -> Iterator[Path]:
             shutil.copy2(ROOT / file, folder)
         for part in PARTS:
             shutil.copytree(ROOT / part, folder / part)
+        (folder / ".local").mkdir()
+        (folder / ".local" / "mysql").symlink_to(ROOT / ".local" / "mysql")
         yield folder
 
 

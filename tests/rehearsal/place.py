@@ -201,7 +201,7 @@ class Place:
         """Make a schema with its user, and return the secret that holds the password."""
         password = secrets.token_urlsafe(24)
         user = schema_name(tenant)
-        self.cloud.mariadb.create_schema(user, user, password)
+        self.cloud.database_server.create_schema(user, user, password)
         made = self.cloud.client("secretsmanager").create_secret(
             Name=f"batch/{tenant}/database",
             SecretString=json.dumps({"username": user, "password": password}),

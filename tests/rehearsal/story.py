@@ -272,7 +272,7 @@ class Rehearsal:
         return self.place.ringing("batch-canary").before
 
     def _write_canary(self) -> None:
-        database = self.place.cloud.mariadb
+        database = self.place.cloud.database_server
         name = "canary"
         shared = {
             "Architecture": sam.architecture(),

@@ -65,11 +65,11 @@ class Injector:
     def stop(self) -> None:
         """Leave everything well, whatever the plan still had in store."""
         self._admin.reset()
-        self._tenant.cloud.mariadb.start()
+        self._tenant.cloud.database_server.start()
         self.database_is_away = False
 
     def _database(self, event: Event) -> None:
-        server = self._tenant.cloud.mariadb
+        server = self._tenant.cloud.database_server
         match event.kind:
             case Kind.DATABASE_KILLED:
                 self.database_is_away = True

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from batchctl.local.cloud import LocalCloud
-from batchctl.local.mariadb import Connection
+from batchctl.local.sql_server import Connection
 from batchctl.stacks import Stack
 
 TENANT: Final = "soak"

@@ -14,8 +14,8 @@ from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_rows import MySqlRowStore
 from batch_core.records import Record, encode
 from batch_core.write_rows import RowWriter
+from tests.support.databases import Schema
 from tests.support.fakes import FakePayloadStore
-from tests.support.mariadb import Schema
 from tests.support.world import TABLE, MySqlWorld
 
 RUN: Final = "demo-20260131T100000Z"

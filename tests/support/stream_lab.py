@@ -31,6 +31,7 @@ from batch_core.settings.write_rows import WriteRowsSettings
 from functions.migrate import app as migrate
 from functions.write_rows import app as write_rows
 from job import JOB
+from tests.support.databases import Schema
 from tests.support.event_source_mapping import (
     Clock,
     EventSourceMapping,
@@ -40,7 +41,6 @@ from tests.support.event_source_mapping import (
 )
 from tests.support.fakes import FakePayloadStore
 from tests.support.functions import CONTEXT, execution_environments, secret
-from tests.support.mariadb import Schema
 
 USERS = 1_000
 FIRST_VERSION = 1_769_854_800_000

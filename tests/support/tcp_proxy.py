@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Final, Self
 
-from batchctl.local.mariadb import MariaDb
+from batchctl.local.sql_server import SqlServer
 from batchctl.local.tls import ensure_server_tls
 
 COMMIT: Final = b"\x03COMMIT"
@@ -43,7 +43,7 @@ class MySqlProxy:
         Where new connections lead; :meth:`lead_to` changes it.
     """
 
-    def __init__(self, server: MariaDb) -> None:
+    def __init__(self, server: SqlServer) -> None:
         self.port = 0
         self.connections = 0
         self.sprung = 0
@@ -79,7 +79,7 @@ class MySqlProxy:
         if self._failures:
             raise self._failures[0]
 
-    def lead_to(self, server: MariaDb) -> None:
+    def lead_to(self, server: SqlServer) -> None:
         """Lead new connections to another server, as a failover does."""
         self._server = server
 

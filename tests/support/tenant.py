@@ -26,6 +26,7 @@ from functions.write_rows import app as write_rows
 from sampleapi.activity import answer
 from sampleapi.admin import SampleApiAdmin
 from tests.support.asl import TASK_SECONDS, Duration, Execution, Machine, render
+from tests.support.databases import Schema
 from tests.support.functions import (
     CONTEXT,
     execution_environments,
@@ -34,7 +35,6 @@ from tests.support.functions import (
     secret,
 )
 from tests.support.jsonata import Jsonata
-from tests.support.mariadb import Schema
 from tests.support.sample_api import sample_api
 
 PERIOD: Final = timedelta(minutes=5)

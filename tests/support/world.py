@@ -1,4 +1,4 @@
-"""A tenant's database as the contract suites see it, in memory and in MariaDB."""
+"""A tenant's database as the contract suites see it, in memory and in real databases."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from job import JOB
 if TYPE_CHECKING:
     from batch_core.job import User
     from batchctl.bench.place import Place
-    from batchctl.local.mariadb import Connection
+    from batchctl.local.sql_server import Connection
 
 THREADS: Final = 50
 _TIMEOUT_S: Final = 5

@@ -18,7 +18,7 @@ from batchctl.bench.place import Place
 from job import JOB
 
 if TYPE_CHECKING:
-    from batchctl.local.mariadb import Connection
+    from batchctl.local.sql_server import Connection
 
 type Values = tuple[Any, ...]
 

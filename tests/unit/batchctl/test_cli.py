@@ -28,7 +28,7 @@ def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
         ["seed"],
         ["seed", "--users", "-5"],
         ["seed", "--users", "many"],
-        ["up", "--port-mariadb", "70000"],
+        ["up", "--port-database", "70000"],
         ["up", "--tenant", "Not A Name"],
         ["dance"],
     ],

@@ -149,7 +149,7 @@ def test_the_secret_of_a_tenant_opens_its_schema(cloud: LocalCloud, template: Pa
     found = cloud.client("secretsmanager").get_secret_value(SecretId=arn)
     secret = json.loads(found["SecretString"])
     assert set(secret) == {"username", "password"}
-    cloud.mariadb.connect(
+    cloud.database_server.connect(
         user=secret["username"], password=secret["password"], database="batch_one"
     ).close()
 
@@ -246,12 +246,12 @@ def test_status_and_logs_show_what_there_is(cloud: LocalCloud, template: Path) -
 
 def test_down_ends_everything_and_keeps_the_data(cloud: LocalCloud) -> None:
     cloud.up()
-    cloud.mariadb.create_schema("kept", "kept", "secret")
+    cloud.database_server.create_schema("kept", "kept", "secret")
     done = batchctl(cloud.home, "down")
     assert (done.returncode, done.stdout.split()[0]) == (0, "Stopped")
     assert processes.find(cloud.home) == []
     cloud.up()
-    cloud.mariadb.connect(user="kept", password="secret", database="kept").close()
+    cloud.database_server.connect(user="kept", password="secret", database="kept").close()
 
 
 @given(moment=st.floats(0.2, 8))

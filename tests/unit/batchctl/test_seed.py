@@ -11,8 +11,8 @@ from batchctl.errors import BatchctlError
 from batchctl.local.home import CHECKOUT
 
 if TYPE_CHECKING:
-    from batchctl.local.mariadb import Connection
-    from tests.support.mariadb import Schema
+    from batchctl.local.sql_server import Connection
+    from tests.support.databases import Schema
 
 
 def create_users_table(connection: Connection) -> None:

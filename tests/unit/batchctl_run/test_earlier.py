@@ -13,8 +13,8 @@ import batch_core
 from batchctl.run.earlier import make_way
 
 if TYPE_CHECKING:
-    from batchctl.local.mariadb import Connection
-    from tests.support.mariadb import Schema
+    from batchctl.local.sql_server import Connection
+    from tests.support.databases import Schema
 
 LEDGER = Path(batch_core.__file__).parent / "schema" / "0001_ledger.sql"
 
