@@ -17,6 +17,7 @@ LABORATORIES: Final = "tests/faults/"
 ANSWERS: Final = "tests/faults/test_api_answers.py"
 OUTAGE: Final = "tests/faults/test_api_outage.py"
 REACH: Final = "tests/faults/test_api_reach.py"
+VERIFY: Final = "tests/unit/batchctl_deploy/test_verify.py"
 LOCKS: Final = "tests/faults/test_database_locks.py"
 DATABASE_OUTAGES: Final = "tests/faults/test_database_outages.py"
 SCHEMA: Final = "tests/faults/test_database_schema.py"
@@ -678,9 +679,55 @@ DATABASE_MUTATIONS: Final = (
     ),
 )
 
+VERIFY_MUTATIONS: Final = (
+    Mutation(
+        "a deployment is verified by a run that asks only who is due",
+        (),
+        "batchctl/commands/verify.py",
+        "_now(), everyone=True)",
+        "_now())",
+        (f"{VERIFY}::test_everybody_is_asked_also_who_failed_before",),
+    ),
+    Mutation(
+        "a run in which nobody was asked speaks for a deployment",
+        (),
+        "batchctl/commands/verify.py",
+        "    if verdict.listed and not verdict.served:\n",
+        "    if verdict.listed and not verdict.outcomes:\n",
+        (f"{VERIFY}::test_a_run_in_which_nobody_was_asked_speaks_for_nothing",),
+    ),
+    Mutation(
+        "an alarm that rang before a deployment speaks against it",
+        (),
+        "batchctl/alarms.py",
+        "_began(each) >= self._since",
+        "True",
+        (
+            (
+                f"{VERIFY}::test_an_alarm_that_rang_before_the_deployment_is_told_apart_from_one"
+                "_that_began_since"
+            ),
+        ),
+    ),
+    Mutation(
+        "doctor follows a redirect with the tenant's token",
+        (),
+        "batchctl/doctor/gather.py",
+        "[_NoRedirects()]",
+        "[]",
+        (
+            (
+                "tests/unit/batchctl_doctor/test_gather.py"
+                "::test_the_api_is_asked_with_the_tenants_secret_which_no_redirect_gets[302]"
+            ),
+        ),
+    ),
+)
+
 MUTATIONS: Final = (
     *API_MUTATIONS,
     *RUN_MUTATIONS,
     *STREAM_MUTATIONS,
     *DATABASE_MUTATIONS,
+    *VERIFY_MUTATIONS,
 )

@@ -216,6 +216,10 @@ def test_a_deployment_is_verified_by_a_good_run_that_served_somebody_and_no_new_
     assert (said is None) if fault is None else re.search(fault, str(said))
 
 
+def test_a_run_in_which_nobody_was_asked_speaks_for_nothing() -> None:
+    assert fault_of(report(verdict("SUCCEEDED", skipped=9)), QUIET) is not None
+
+
 def test_everybody_is_asked_also_who_failed_before() -> None:
     wishes: list[Wish] = []
 
