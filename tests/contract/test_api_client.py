@@ -13,6 +13,7 @@ from batch_core.job import Request, Response
 from batch_core.outcomes import Outcome
 from batch_core.ports import BREAKER_OPEN, Answer, ApiClient, CallBreaker, Failure
 from batch_core.retry import Setback
+from tests.support.api_client import call
 from tests.support.fakes_api import FakeApi, FakeBreaker, Served
 from tests.support.scripted_server import Exchange, ScriptedServer, answer
 
@@ -32,9 +33,7 @@ class Api:
         seconds: float = 30,
         breaker: CallBreaker | None = None,
     ) -> list[Answer]:
-        return self.client.call(
-            requests, seconds=seconds, requests_per_second=0, breaker=breaker or FakeBreaker()
-        )
+        return call(self.client, requests, seconds=seconds, breaker=breaker)
 
 
 @pytest.fixture(params=["fake", "http"])

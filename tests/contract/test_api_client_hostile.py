@@ -21,7 +21,7 @@ from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.ports import Answer, Failure
 from batch_core.retry import RETRIES_PER_CALL, RETRIES_TO_START, Setback
-from tests.support.api_client import ask, client, later, rejected
+from tests.support.api_client import ask, call, client, later, rejected
 from tests.support.fakes_api import FakeBreaker
 from tests.support.names import resolve_nothing
 from tests.support.scripted_server import Answer as Scripted
@@ -102,11 +102,10 @@ def test_a_connection_that_is_never_taken_times_out(monkeypatch: pytest.MonkeyPa
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         with client(f"http://127.0.0.1:{listener.getsockname()[1]}") as api:
-            answers = api.call(
+            answers = call(
+                api,
                 [Request("/", method="POST")],
                 seconds=30,
-                requests_per_second=0,
-                breaker=FakeBreaker(),
             )
     assert answers == [later("connect_timeout")]
     assert meter.reading()["api_requests"] == 3
@@ -418,11 +417,10 @@ def test_a_refused_connection_is_tried_again_even_for_a_request_with_effects() -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: refuses
         with client(f"http://127.0.0.1:{taken.getsockname()[1]}") as api:
-            answers = api.call(
+            answers = call(
+                api,
                 [Request("/", method="POST")],
                 seconds=5,
-                requests_per_second=0,
-                breaker=FakeBreaker(),
             )
     assert answers == [later("connect")]
     assert meter.reading()["api_requests"] == 3
@@ -433,7 +431,11 @@ def test_a_name_that_does_not_resolve_is_left_to_the_next_run(
 ) -> None:
     resolve_nothing(monkeypatch)
     with client("http://api.invalid") as api:
-        answers = api.call([Request("/")], seconds=5, requests_per_second=0, breaker=FakeBreaker())
+        answers = call(
+            api,
+            [Request("/")],
+            seconds=5,
+        )
     assert answers == [later("dns")]
 
 
@@ -465,7 +467,7 @@ def test_what_the_breaker_shares_holds_nobody_beyond_the_deadline(server: Script
     server.on("/", answer(200, b"x"))
     breaker = Sharing()
     with client(server.url, concurrency=1) as api:
-        answers = api.call([Request("/")] * 3, seconds=1.5, requests_per_second=0, breaker=breaker)
+        answers = call(api, [Request("/")] * 3, seconds=1.5, requests_per_second=0, breaker=breaker)
         assert breaker.shared == 0
         breaker.let_go.set()
     # The first was answered and only then held up; there was no time for the others.
@@ -485,13 +487,15 @@ def test_a_burst_that_breaks_leaves_a_client_that_works(server: ScriptedServer) 
     server.on("/", answer(200, b"x"))
     with client(server.url, concurrency=2) as api:
         with pytest.raises(RuntimeError, match="broken"):
-            api.call(
+            call(
+                api,
                 [Request("/silent"), Request("/")],
                 seconds=30,
                 requests_per_second=0,
                 breaker=Breaking(),
             )
-        answers = api.call(
-            [Request("/")] * 4, seconds=30, requests_per_second=0, breaker=FakeBreaker()
+        answers = call(
+            api,
+            [Request("/")] * 4,
         )
     assert answers == [Response(200, b"x")] * 4

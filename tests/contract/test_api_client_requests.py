@@ -12,7 +12,7 @@ import pytest
 
 from batch_core import meter
 from batch_core.job import Request, Response
-from tests.support.api_client import ask, client, later
+from tests.support.api_client import ask, call, client, later
 from tests.support.fakes_api import FakeBreaker
 from tests.support.scripted_server import Exchange, ScriptedServer, answer, raw
 
@@ -35,7 +35,10 @@ def test_connections_are_kept_from_one_invocation_to_the_next(server: ScriptedSe
     server.on("/", answer(200))
     with client(server.url, concurrency=1) as api:
         for _ in range(3):
-            api.call([Request("/")] * 5, seconds=30, requests_per_second=0, breaker=FakeBreaker())
+            call(
+                api,
+                [Request("/")] * 5,
+            )
     assert server.connections == 1
 
 
@@ -47,12 +50,18 @@ def test_a_connection_closed_between_invocations_fails_nobody(
     with client(server.url) as api:
         requests = [Request("/", method=method)] * 4
         assert (
-            api.call(requests, seconds=30, requests_per_second=0, breaker=FakeBreaker())
+            call(
+                api,
+                requests,
+            )
             == [Response(200, b"")] * 4
         )
         server.drop_connections()
         assert (
-            api.call(requests, seconds=30, requests_per_second=0, breaker=FakeBreaker())
+            call(
+                api,
+                requests,
+            )
             == [Response(200, b"")] * 4
         )
     assert len(server.received) == 8
@@ -65,10 +74,14 @@ def test_after_a_freeze_no_old_connection_is_used(
     now = 1_000_000.0
     monkeypatch.setattr("batch_core.adapters.http.time.time", lambda: now)
     with client(server.url, concurrency=1) as api:
-        api.call([Request("/")], seconds=30, requests_per_second=0, breaker=FakeBreaker())
+        call(
+            api,
+            [Request("/")],
+        )
         now += 600
-        api.call(
-            [Request("/", method="POST")], seconds=30, requests_per_second=0, breaker=FakeBreaker()
+        call(
+            api,
+            [Request("/", method="POST")],
         )
     assert [request.connection for request in server.received] == [1, 2]
 
@@ -174,8 +187,8 @@ def test_no_more_than_the_concurrency_is_in_flight(server: ScriptedServer) -> No
 def test_calls_keep_the_tenants_rate(server: ScriptedServer) -> None:
     server.on("/", answer(200))
     with client(server.url) as api:
-        answers = api.call(
-            [Request("/")] * 10, seconds=0.5, requests_per_second=10, breaker=FakeBreaker()
+        answers = call(
+            api, [Request("/")] * 10, seconds=0.5, requests_per_second=10, breaker=FakeBreaker()
         )
     # Places at 0, 0.1, ... 0.4 s; what would start at 0.5 s or later does not fit.
     assert answers[5:] == [later("deadline")] * 5

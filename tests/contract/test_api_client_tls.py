@@ -15,8 +15,8 @@ from batch_core.errors import ConfigurationError
 from batch_core.job import Request, Response
 from batch_core.outcomes import Outcome
 from batch_core.ports import Answer, Failure
+from tests.support.api_client import call
 from tests.support.certificates import Authority
-from tests.support.fakes_api import FakeBreaker
 from tests.support.names import connections, resolve_all
 from tests.support.scripted_server import ScriptedServer, answer
 
@@ -49,7 +49,10 @@ def ask(url: str, *, allow_private: bool = True, ca_file: str | None = None) -> 
         secret=lambda: "s3cret",
         ca_file=ca_file,
     ) as client:
-        return client.call([Request("/")], seconds=30, requests_per_second=0, breaker=FakeBreaker())
+        return call(
+            client,
+            [Request("/")],
+        )
 
 
 # --- certificates -----------------------------------------------------------------------------
@@ -76,8 +79,9 @@ def test_a_connection_closed_between_invocations_fails_nobody(authority: Authori
         server.on("/", answer(200))
         requests = [Request("/", method="POST")] * 4
         for _ in range(2):
-            answers = client.call(
-                requests, seconds=30, requests_per_second=0, breaker=FakeBreaker()
+            answers = call(
+                client,
+                requests,
             )
             assert answers == [Response(200, b"")] * 4
             server.drop_connections()

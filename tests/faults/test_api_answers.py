@@ -63,7 +63,7 @@ def test_what_the_api_denies_one_user_is_that_users_alone(server: ScriptedServer
 
     assert result.tally == Tally(queued=COUNT - bad, rejected=bad)
     assert result.errors == {f"http_{status}": 1 for status in statuses}
-    assert list(result.rows) == list(range(bad, COUNT))
+    assert sorted(result.rows) == list(range(bad, COUNT))
     assert len(server.received) == COUNT  # nobody is asked about twice
     lab.report("400 ... 451 for one user each", times=bad, users=COUNT, accounted=result.accounted)
 
@@ -108,7 +108,7 @@ def test_no_body_is_so_long_that_the_group_suffers(server: ScriptedServer, lab: 
     assert result.errors.pop("too_large") == bad - 1
     assert [*result.errors.values()] == [1]
     assert result.tally == Tally(queued=COUNT - bad, rejected=bad)
-    assert list(result.rows) == list(range(bad, COUNT))
+    assert sorted(result.rows) == list(range(bad, COUNT))
     lab.report(
         "endless, announced as 100 GB, 1 byte too long, gzip bombs",
         times=bad,

@@ -15,7 +15,7 @@ import pytest
 
 from batch_core import claims
 from batch_core.adapters.s3 import S3PayloadStore
-from batch_core.answers import Answered, Answers
+from batch_core.answers import Answered
 from batch_core.breaker import Breakers
 from batch_core.call_api import ChunkReader, call_api
 from batch_core.chunks import Chunk, pack, serialise
@@ -27,6 +27,7 @@ from batch_core.run import Run
 from job import JOB
 from sampleapi.activity import activity
 from tests.faults.conftest import Lab
+from tests.support.answers import gathered
 from tests.support.asl import Execution, Machine, render
 from tests.support.aws_faults import (
     AwsFaults,
@@ -197,7 +198,7 @@ def one_group(spoil: Spoil) -> Spoil:
 def another_runs_claim(payload: dict[str, Any]) -> None:
     run = replace(Run.from_json(payload["run"]), id="demo-19700101T000000Z")
     payload["claim"] = claims.put(
-        Answers().to_json(), run=run, name="0/1", store=S3PayloadStore("payloads")
+        gathered(()), run=run, name="0/1", store=S3PayloadStore("payloads")
     )
 
 
@@ -209,8 +210,8 @@ def same_length(payload: dict[str, Any]) -> None:
 def valid_but_other(payload: dict[str, Any]) -> None:
     """An answer for another user, well formed, of the length that the claim names."""
     run, store = Run.from_json(payload["run"]), S3PayloadStore("payloads")
-    others = Answers([Answered({"user_id": 1}, 0, Response(200, b"{}"))])
-    other = claims.put(others.to_json(), run=run, name="0/1", store=store)
+    others = gathered([Answered({"user_id": 1}, 0, Response(200, b"{}"))])
+    other = claims.put(others, run=run, name="0/1", store=store)
     payload["claim"]["bytes"] = other["bytes"]
 
 

@@ -162,6 +162,17 @@ API_MUTATIONS: Final = (
         (f"{CLAIMS}::test_no_number_of_a_value_is_a_number_of_the_state",),
     ),
     Mutation(
+        "all answers of a group are held at once",
+        (8,),
+        f"{CORE}/answers.py",
+        "if self._texts and self._size + len(text) > ANSWERS_PART_BYTES:",
+        "if False:",
+        (
+            f"{CALL_API}::test_answers_that_are_too_much_for_one_part_go_to_s3_as_they_come",
+            f"{CALL_API}::test_a_part_is_no_larger_than_allowed_unless_one_answer_is",
+        ),
+    ),
+    Mutation(
         "the retries of a group have no budget",
         (2,),
         f"{CORE}/retry.py",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from batch_core.adapters.http import CurlApiClient
 from batch_core.job import Request
 from batch_core.outcomes import Outcome
-from batch_core.ports import Answer, Failure
+from batch_core.ports import Answer, ApiClient, CallBreaker, Failure
 from tests.support.fakes_api import FakeBreaker
 from tests.support.scripted_server import ScriptedServer
 
@@ -29,7 +30,27 @@ def ask(
     server: ScriptedServer, *requests: Request, seconds: float = 30, **options: Any
 ) -> list[Answer]:
     with client(server.url, **options) as api:
-        return api.call(requests, seconds=seconds, requests_per_second=0, breaker=FakeBreaker())
+        return call(api, requests, seconds=seconds)
+
+
+def call(
+    api: ApiClient,
+    requests: Sequence[Request],
+    *,
+    seconds: float = 30,
+    requests_per_second: float = 0,
+    breaker: CallBreaker | None = None,
+) -> list[Answer]:
+    """Make the calls, and give the answers in the order of the requests."""
+    answers = dict(
+        api.call(
+            requests,
+            seconds=seconds,
+            requests_per_second=requests_per_second,
+            breaker=breaker or FakeBreaker(),
+        )
+    )
+    return [answers[place] for place in range(len(requests))]
 
 
 def later(error: str) -> Failure:

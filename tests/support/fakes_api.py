@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -49,9 +49,10 @@ class FakeApi(ApiClient):
         seconds: float,
         requests_per_second: float,
         breaker: CallBreaker,
-    ) -> list[Answer]:
+    ) -> Iterator[tuple[int, Answer]]:
         self.budgets.append((seconds, requests_per_second))
-        return [self._answer(request, seconds, breaker) for request in requests]
+        for place, request in enumerate(requests):
+            yield place, self._answer(request, seconds, breaker)
 
     def _answer(self, request: Request, seconds: float, breaker: CallBreaker) -> Answer:
         if ".." in request.path:

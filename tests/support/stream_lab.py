@@ -20,7 +20,7 @@ from batch_core import claims
 from batch_core.adapters.mysql import connect
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.s3 import S3PayloadStore
-from batch_core.answers import Answered, Answers
+from batch_core.answers import Answered
 from batch_core.chunks import Chunk
 from batch_core.job import Response, Row
 from batch_core.outcomes import Tally
@@ -31,6 +31,7 @@ from batch_core.settings.write_rows import WriteRowsSettings
 from functions.migrate import app as migrate
 from functions.write_rows import app as write_rows
 from job import JOB
+from tests.support.answers import gathered
 from tests.support.databases import Schema
 from tests.support.event_source_mapping import (
     Clock,
@@ -99,16 +100,14 @@ class Group:
 
     def put(self, stream: RecordStream) -> Tally:
         users = len(self.rows)
-        answers = Answers(
-            [Answered({"user_id": user}, 0, Response(200, b"")) for user in self.rows]
-        )
+        answers = gathered(Answered({"user_id": user}, 0, Response(200, b"")) for user in self.rows)
         run, store = run_of(self.version), FakePayloadStore()
         tally = process_users(
             {
                 "run": run.to_json(),
                 "chunk": Chunk(n=0, users=users, groups=1, stride=1, etag="e").to_json(),
                 "group": self.number,
-                "claim": claims.put(answers.to_json(), run=run, name="0/0", store=store),
+                "claim": claims.put(answers, run=run, name="0/0", store=store),
                 "tally": Tally().to_json(),
             },
             tenant="demo",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batch_core import claims
-from batch_core.answers import Answers
+from batch_core.answers import Answered, Answers, Gathering, read_part
 from batch_core.breaker import REFUSALS_TO_OPEN, WINDOW, Breakers
 from batch_core.call_api import (
     MARGIN_SECONDS,
@@ -23,8 +23,9 @@ from batch_core.call_api import (
     idempotency_key,
 )
 from batch_core.chunks import Chunk, pack, serialise
+from batch_core.codec import dump_json, parse_json
 from batch_core.errors import PayloadAlteredError, PayloadMissingError
-from batch_core.job import Job, RejectError, Request, Table, User
+from batch_core.job import Job, RejectError, Request, Response, Table, User
 from batch_core.observability import pseudonym
 from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import LATE, Answer, Failure
@@ -105,7 +106,13 @@ class World:
         self.called, self.stopped = output["called"], output["stopped"]
         answers = Answers.from_json(claims.redeem(output["claim"], run=self.run, store=self.store))
         self.marks = answers.marks
-        told = [(answered.user, answered.response) for answered in answers.answered]
+        parts = [claims.redeem(claim, run=self.run, store=self.store) for claim in answers.spilled]
+        self.spilled = len(parts)
+        told = [
+            (answered.user, answered.response)
+            for part in (*parts, answers.last)
+            for answered in read_part(part)
+        ]
         claimed = [[user, r.status, r.etag, r.body] for user, r in told]
         return claimed, Tally.from_json(output["tally"])
 
@@ -277,7 +284,8 @@ def test_without_time_nothing_is_read_or_asked_and_nobody_is_lost(
 def test_users_whom_the_time_did_not_reach_are_counted_as_late() -> None:
     world = World(users(5))
     world.api.serve("/users/4", Served(503))
-    world.api.call = lambda requests, **_: [LATE] * 3 + [None, Failure(Outcome.RETRY_LATER, "x")]  # type: ignore[method-assign]
+    told = [*[LATE] * 3, None, Failure(Outcome.RETRY_LATER, "x")]
+    world.api.call = lambda requests, **_: iter(enumerate(told))  # type: ignore[method-assign]
     _, tally = world.call()
     assert (world.late, tally) == (3, Tally(unchanged=1, retry_later=4))
 
@@ -286,9 +294,9 @@ def test_the_time_of_the_calls_is_told_in_whole_milliseconds() -> None:
     world = World(users(2))
     answer = world.api.call
 
-    def slowly(requests: Sequence[Request], **how: Any) -> list[Answer]:
+    def slowly(requests: Sequence[Request], **how: Any) -> Iterator[tuple[int, Answer]]:
         world.now += 1.25
-        return answer(requests, **how)
+        yield from answer(requests, **how)
 
     world.api.call = slowly  # type: ignore[method-assign]
     world.call()
@@ -446,3 +454,57 @@ def test_a_group_that_finds_the_breaker_open_is_stopped_as_a_whole() -> None:
     _, tally = world.call(1)
 
     assert (tally, world.called, world.stopped) == (Tally(skipped=10), 0, 10)
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+def test_answers_that_are_too_much_for_one_part_go_to_s3_as_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("batch_core.answers.ANSWERS_PART_BYTES", 1000)
+    world = World(users(20))
+    stored_at: list[int] = []
+
+    def watched(requests: Sequence[Request], **how: Any) -> Iterator[tuple[int, Answer]]:
+        for place, answer in FakeApi.call(world.api, requests, **how):
+            yield place, answer
+            stored_at.append(len(world.store.objects))
+
+    for n in range(20):
+        world.api.serve(f"/users/{n}", Served(body=b"%d" % n * 200))
+    world.api.call = watched  # type: ignore[method-assign]
+    claimed, tally = world.call()
+
+    assert [body for *_, body in claimed] == [b"%d" % n * 200 for n in range(20)]
+    assert tally == Tally()
+    # What is spilled is no longer held while the next are asked.
+    assert world.spilled > 3
+    assert stored_at[10] > stored_at[0]
+    parts = [key for key in world.store.objects if "/claims/" in key]
+    assert min(parts) == f"{world.run.prefix}/claims/4/0/0"
+
+
+@given(st.lists(st.integers(0, 3000), max_size=30), st.integers(1, 3000))
+def test_a_part_is_no_larger_than_allowed_unless_one_answer_is(
+    sizes: list[int], allowed: int
+) -> None:
+    parts: list[bytes] = []
+
+    def spill(number: int, part: bytes) -> dict[str, Any]:
+        assert number == len(parts)
+        parts.append(part)
+        return {"n": number}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batch_core.answers.ANSWERS_PART_BYTES", allowed)
+        gathering = Gathering(spill)
+        for n, size in enumerate(sizes):
+            gathering.add(Answered({"user_id": n}, 0, Response(200, b"x" * size)))
+        told = parse_json(dump_json(gathering.to_json()))
+
+    assert told["spilled"] == [{"n": n} for n in range(len(parts))]
+    read = [list(read_part(part)) for part in (*map(parse_json, parts), told["answers"])]
+    assert [answered.user["user_id"] for part in read for answered in part] == [*range(len(sizes))]
+    for part, answered in zip(parts, read, strict=False):
+        assert len(part) <= allowed + 2 + len(answered) or len(answered) == 1

@@ -100,7 +100,7 @@ def test_an_object_names_its_run(store: FakePayloadStore, in_s3: dict[str, Any])
 def test_a_value_too_large_to_be_one_is_refused(
     store: FakePayloadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "PLAIN_BYTES", 1000)
+    monkeypatch.setattr(claims, "CLAIM_BYTES", 1000)
     with pytest.raises(PayloadTooLargeError, match="4/0 holds 1003 bytes; 1000 are allowed"):
         put("x" * 1001, store)
     assert store.objects == {}
@@ -154,7 +154,7 @@ def test_other_content_of_the_same_length_is_altered(
 def test_a_bomb_in_place_of_an_object_is_altered(
     store: FakePayloadStore, in_s3: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "PLAIN_BYTES", 1_000_000)
+    monkeypatch.setattr(claims, "CLAIM_BYTES", 1_000_000)
     bomb = compress(bytes(2_000_000))
     store.objects[in_s3["key"]] = bomb
     with pytest.raises(PayloadAlteredError, match="beyond 1000000 bytes"):

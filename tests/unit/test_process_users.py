@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_core import claims
-from batch_core.answers import Answered, Answers
+from batch_core.answers import Answered
 from batch_core.chunks import Chunk
-from batch_core.errors import PayloadAlteredError, StreamError
+from batch_core.codec import dump_json
+from batch_core.errors import PayloadAlteredError, PayloadMissingError, StreamError
 from batch_core.job import Job, RejectError, Request, Response, Row, Table, User
 from batch_core.limits import ERROR_TEXT_BYTES, PUT_UNIT_BYTES, ROW_BYTES
 from batch_core.outcomes import Tally
@@ -25,6 +26,7 @@ from batch_core.process_users import process_users
 from batch_core.records import Record, decode
 from batch_core.run import Run
 from batch_core.user_state import Mark
+from tests.support.answers import gathered
 from tests.support.fakes import FakePayloadStore
 from tests.support.fakes_api import FakeStream
 
@@ -53,17 +55,31 @@ class World:
         process: Process,
         answers: list[list[Any]],
         *,
+        parts: int = 0,
         tally: Tally = NOTHING,
         marks: Sequence[Mark] = (),
         failures: Mapping[int, int] | None = None,
     ) -> Tally:
-        """Process answers `[user, status, etag, body]`; `failures` says how often users failed."""
+        """Process answers `[user, status, etag, body]`.
+
+        Of these `parts` are spilled, one by one; `failures` says how often users failed.
+        """
         before = failures or {}
         answered = [
             Answered(user, before.get(n, 0), Response(status, body.encode(), etag))
             for n, (user, status, etag, body) in enumerate(answers)
         ]
-        claimed = Answers(answered, marks).to_json()
+        claimed = gathered(answered[parts:], marks) | {
+            "spilled": [
+                claims.spill(
+                    dump_json(gathered([each])["answers"]),
+                    run=RUN,
+                    name=f"4/1/{n}",
+                    store=self.store,
+                )
+                for n, each in enumerate(answered[:parts])
+            ]
+        }
         job = Job(
             users="SELECT 1",
             table=Table("t", columns=("name", "data")),
@@ -106,6 +122,23 @@ def answers(count: int) -> list[list[Any]]:
 
 def name(user: User, _response: Response) -> Row:
     return {"name": f"user {user['user_id']}"}
+
+
+@given(st.integers(0, 5))
+def test_parts_that_were_spilled_are_processed_like_the_last(parts: int) -> None:
+    world = World()
+    assert world.process(name, answers(5), parts=parts) == Tally(queued=5)
+    (record,) = world.records
+    assert record.rows == tuple((n, f"user {n}", None) for n in range(5))
+
+
+def test_a_part_that_is_gone_fails_its_group_before_anything_is_put_on_the_stream(
+    world: World,
+) -> None:
+    world.store.put = lambda *_, **__: "e"  # type: ignore[method-assign]
+    with pytest.raises(PayloadMissingError):
+        world.process(name, answers(5), parts=1)
+    assert world.stream.records == []
 
 
 @pytest.mark.parametrize("number", [2**64, -(10**64), Decimal("12345678901234.56789")])

@@ -139,7 +139,7 @@ class Breaker:
             logger.warning("the breaker is open elsewhere", error=found)
             self.error = found
 
-    def pardoned(self, answer: Answer) -> Answer:
+    def pardoned(self, answer: Failure | None) -> Failure | None:
         """Clear a user whom the API refused, if it refuses everyone."""
         if self.error in _REFUSED and answer == Failure(Outcome.REJECTED, self.error):
             return Failure(Outcome.RETRY_LATER, self.error)

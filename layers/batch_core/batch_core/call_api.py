@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from batch_core import claims
-from batch_core.answers import Answered, Answers
+from batch_core.answers import Answered, Gathering
 from batch_core.breaker import Breakers, is_users_own
 from batch_core.chunks import Chunk, Listed, unpack
 from batch_core.error_classes import ErrorClass, of_exception
@@ -18,7 +18,7 @@ from batch_core.failures import Failures
 from batch_core.job import Job, Request, Response
 from batch_core.observability import debugging, logger, pseudonym
 from batch_core.outcomes import Outcome, Tally
-from batch_core.ports import BREAKER_OPEN, LATE, Answer, ApiClient, Failure, PayloadStore
+from batch_core.ports import BREAKER_OPEN, LATE, ApiClient, Failure, PayloadStore
 from batch_core.run import Run
 from batch_core.user_state import Mark, can_be_marked
 
@@ -100,7 +100,13 @@ def call_api(
     number = int(event["group"])
     seconds = min(seconds - MARGIN_SECONDS, run.ends_at - now())
     breaker = breakers.of(run)
-    group = _Group(Failures(tenant))
+    name = f"{chunk.n}/{number}"
+    group = _Group(
+        Failures(tenant),
+        Gathering(
+            lambda part, text: claims.spill(text, run=run, name=f"{name}/{part}", store=store)
+        ),
+    )
     if seconds <= 0 or not breaker.allows():
         unread = LATE if seconds <= 0 else BREAKER_OPEN
         group.failures.add_unread(unread, users=chunk.users_in(number, run.group_size))
@@ -113,22 +119,30 @@ def call_api(
             requests_per_second=run.requests_per_second,
             breaker=breaker,
         )
+        others: dict[int, Failure | None] = {}
+        for place, answer in answers:
+            if isinstance(answer, Response):
+                listed = asked[place]
+                group.gathering.add(Answered(listed.user, listed.failures, answer))
+            else:
+                others[place] = answer
         group.api_ms = round((now() - started) * 1000)
-        answers = [breaker.pardoned(answer) for answer in answers]
-        for listed, answer in zip(asked, answers, strict=True):
-            group.take(listed, answer)
+        # Only now it is known whether the API refused everyone.
+        others = {place: breaker.pardoned(answer) for place, answer in sorted(others.items())}
+        for place, other in others.items():
+            group.take(asked[place], other)
         if debugging():
             # One text: Logs Insights takes 200 fields of a line.
             told = " ".join(
-                f"{pseudonym(tenant, listed.user['user_id'])}:{_word(answer)}"
-                for listed, answer in zip(asked, answers, strict=True)
+                f"{pseudonym(tenant, listed.user['user_id'])}:{_word(others, place)}"
+                for place, listed in enumerate(asked)
             )
             logger.debug("answers", users=told)
         group.settle(breaker_opened=not breaker.allows())
     group.failures.log()
-    claimed = Answers(group.answered, group.marks).to_json()
+    claimed = group.gathering.to_json(group.marks)
     return {
-        "claim": claims.put(claimed, run=run, name=f"{chunk.n}/{number}", store=store),
+        "claim": claims.put(claimed, run=run, name=name, store=store),
         "tally": (group.failures.tally + Tally(unchanged=group.unchanged)).to_json(),
         **group.figures(breaker_opened=not breaker.allows()),
     }
@@ -143,13 +157,11 @@ def idempotency_key(run: Run, user_id: object) -> str:
     return str(UUID(bytes=sha256(name).digest()[:16], version=4))
 
 
-def _word(answer: Answer) -> str:
-    match answer:
-        case None:
-            return Outcome.UNCHANGED
-        case Failure():
-            return answer.error
-    return "answered"
+def _word(others: Mapping[int, Failure | None], place: int) -> str:
+    if place not in others:
+        return "answered"
+    failure = others[place]
+    return Outcome.UNCHANGED if failure is None else failure.error
 
 
 @dataclass(slots=True)
@@ -157,7 +169,7 @@ class _Group:
     """What became of the users of a group."""
 
     failures: Failures
-    answered: list[Answered] = field(default_factory=list)
+    gathering: Gathering
     failed: list[tuple[Listed, Failure]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     unchanged: int = 0
@@ -185,16 +197,14 @@ class _Group:
         self.asked = len(asked)
         return asked, requests
 
-    def take(self, listed: Listed, answer: Answer) -> None:
-        match answer:
-            case None:
-                self.unchanged += 1
-                if listed.failures:
-                    self.marks.append(Mark(listed.user["user_id"], 0))
-            case Failure():
-                self.fail(listed, answer)
-            case Response():
-                self.answered.append(Answered(listed.user, listed.failures, answer))
+    def take(self, listed: Listed, other: Failure | None) -> None:
+        """Enter a user that has no usable answer: nothing is new, or the call failed."""
+        if other is not None:
+            self.fail(listed, other)
+            return
+        self.unchanged += 1
+        if listed.failures:
+            self.marks.append(Mark(listed.user["user_id"], 0))
 
     def fail(self, listed: Listed, failure: Failure) -> None:
         self.failed.append((listed, failure))

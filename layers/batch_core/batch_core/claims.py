@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 from batch_core.codec import compress, decompress, dump_json, parse_json
 from batch_core.errors import (
@@ -17,12 +17,9 @@ from batch_core.errors import (
     PayloadForeignError,
     PayloadTooLargeError,
 )
-from batch_core.limits import CLAIM_COMPRESSED_BYTES, CLAIM_INLINE_BYTES, KIB
+from batch_core.limits import CLAIM_BYTES, CLAIM_COMPRESSED_BYTES, CLAIM_INLINE_BYTES
 from batch_core.ports import PayloadStore
 from batch_core.run import Run
-
-# 200 users with the largest bodies call_api lets through; beyond it something is wrong.
-PLAIN_BYTES: Final = 64 * KIB * KIB
 
 
 def put(value: Any, *, run: Run, name: str, store: PayloadStore) -> dict[str, Any]:
@@ -44,11 +41,11 @@ def put(value: Any, *, run: Run, name: str, store: PayloadStore) -> dict[str, An
     Raises
     ------
     PayloadTooLargeError
-        Beyond 64 MiB.
+        Beyond `limits.CLAIM_BYTES`.
     """
     plain = dump_json(value)
-    if len(plain) > PLAIN_BYTES:
-        raise PayloadTooLargeError(f"{name} holds {len(plain)} bytes; {PLAIN_BYTES} are allowed")
+    if len(plain) > CLAIM_BYTES:
+        raise PayloadTooLargeError(f"{name} holds {len(plain)} bytes; {CLAIM_BYTES} are allowed")
     if len(plain) <= CLAIM_INLINE_BYTES:
         # As text: the workflow's language would round numbers, a user's id above all.
         return {"kind": "inline", "text": plain.decode()}
@@ -57,6 +54,18 @@ def put(value: Any, *, run: Run, name: str, store: PayloadStore) -> dict[str, An
     # base64 makes four bytes of three.
     if len(packed) * 4 // 3 <= CLAIM_COMPRESSED_BYTES:
         return {"kind": "zlib", "data": b64encode(packed).decode(), "sha256": digest}
+    return _stored(packed, digest, run=run, name=name, store=store)
+
+
+def spill(plain: bytes, *, run: Run, name: str, store: PayloadStore) -> dict[str, Any]:
+    """Make a claim for JSON text that goes to S3 whatever its size, as `put` names it."""
+    digest = sha256(plain).hexdigest()
+    return _stored(compress(plain), digest, run=run, name=name, store=store)
+
+
+def _stored(
+    packed: bytes, digest: str, *, run: Run, name: str, store: PayloadStore
+) -> dict[str, Any]:
     key = f"{run.prefix}/claims/{name}"
     store.put(key, packed, metadata={"run-id": run.id})
     return {"kind": "s3", "key": key, "bytes": len(packed), "sha256": digest}
@@ -98,7 +107,7 @@ def redeem(claim: Mapping[str, Any], *, run: Run, store: PayloadStore) -> Any:
                 f"a claim of kind {claim.get('kind')!r} with {sorted(claim)} is unknown here"
             )
     try:
-        plain = decompress(packed, limit=PLAIN_BYTES)
+        plain = decompress(packed, limit=CLAIM_BYTES)
     except ValueError as error:
         raise PayloadAlteredError(f"the claim cannot be read: {error}") from error
     if sha256(plain).hexdigest() != digest:

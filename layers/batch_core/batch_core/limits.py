@@ -70,6 +70,11 @@ DECIMAL_PLACES: Final = 30
 
 # --- The outside API ------------------------------------------------------------------------
 API_BODY_BYTES: Final = 256 * KIB
+# What Call API gathers of a group's answers, as JSON, before it puts them into S3, and what Process
+# Users therefore holds of them at once. A body of control characters is six times as long in JSON.
+ANSWERS_PART_BYTES: Final = 4 * KIB * KIB
+# What a claim holds at most: a part of the answers, and the marks of a group of 1,000.
+CLAIM_BYTES: Final = 8 * KIB * KIB
 
 # --- What is said of errors -----------------------------------------------------------------
 # The text of one user's error. A group of 1,000 who are all refused stays below a record's quota,

@@ -98,8 +98,11 @@ class ApiClient(Protocol):
         seconds: float,
         requests_per_second: float,
         breaker: CallBreaker,
-    ) -> list[Answer]:
-        """Make the calls, many at once, and answer each in order within `seconds`.
+    ) -> Iterator[tuple[int, Answer]]:
+        """Make the calls, many at once, within `seconds`.
+
+        Yields the place of each request and its answer, as they come and keeping none of them.
+        While its caller is busy nothing more is sent.
 
         Once the breaker does not allow it nothing more is sent: who was never asked about is
         `BREAKER_OPEN`. Never raises for what the API does: that is a :class:`Failure`.

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from batch_core import claims, meter, tracing
-from batch_core.answers import Answered, Answers
+from batch_core.answers import Answered, Answers, read_part
 from batch_core.chunks import Chunk
 from batch_core.codec import dump_exact, has_no_number
 from batch_core.error_classes import ErrorClass, of_exception, text_of
@@ -52,7 +52,10 @@ def process_users(
     run, chunk = Run.from_json(event["run"]), Chunk.from_json(event["chunk"])
     answers = Answers.from_json(claims.redeem(event["claim"], run=run, store=store))
     group = _Group(job, Failures(tenant), marks=list(answers.marks))
-    for answered in answers.answered:
+    for claim in answers.spilled:
+        for answered in read_part(claims.redeem(claim, run=run, store=store)):
+            group.process(answered)
+    for answered in read_part(answers.last):
         group.process(answered)
     if group.rows or group.marks:
         record = group.record(run, chunk, int(event["group"]), tenant=tenant)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -107,10 +107,10 @@ class CurlApiClient:
         seconds: float,
         requests_per_second: float,
         breaker: CallBreaker,
-    ) -> list[Answer]:
-        """Make the calls, many at once, and answer each in order within `seconds`."""
+    ) -> Iterator[tuple[int, Answer]]:
+        """Make the calls, many at once, and yield each one's place and answer as they come."""
         if not requests:
-            return []
+            return
         # The wall clock: a frozen environment's monotonic clock may stand still.
         if time.time() - self._used_at > IDLE_SECONDS:
             self._multi.close()
@@ -126,9 +126,8 @@ class CurlApiClient:
             breaker=breaker,
         )
         work = (partial(burst.answer, place) for place in range(len(requests)))
-        answers = Lanes(self._multi, work).run(self._transfers)
+        yield from Lanes(self._multi, work).run(self._transfers)
         self._used_at = time.time()
-        return answers
 
     def _connections(self) -> pycurl.CurlMulti:
         multi = pycurl.CurlMulti()

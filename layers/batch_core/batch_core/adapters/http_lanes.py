@@ -7,7 +7,7 @@ which of them goes on, and when, is decided here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
@@ -50,24 +50,25 @@ class Lanes[T]:
     ) -> None:
         self._multi = multi
         self._queue = iter(enumerate(work))
-        self._results: dict[int, T] = {}
+        self._results: list[tuple[int, T]] = []
         self._moving: dict[pycurl.Curl, _Lane[T]] = {}
         self._waiting: list[tuple[float, int, _Lane[T]]] = []
         # Of several that wait for the same instant the first goes on first.
         self._number = count()
 
-    def run(self, transfers: Sequence[Transfer]) -> list[T]:
-        """Do all the work; returns the results in its order."""
+    def run(self, transfers: Sequence[Transfer]) -> Iterator[tuple[int, T]]:
+        """Do all the work; yields the place of each piece and its result, as they come."""
         try:
             for transfer in transfers:
                 self._begin(transfer)
-            while self._moving or self._waiting:
-                if not self._move_on():
+            while self._moving or self._waiting or self._results:
+                results, self._results = self._results, []
+                yield from results
+                if not self._move_on() and (self._moving or self._waiting):
                     self._multi.select(self._patience())
         finally:
             for curl in self._moving:
                 self._multi.remove_handle(curl)
-        return [self._results[place] for place in range(len(self._results))]
 
     def _begin(self, transfer: Transfer) -> None:
         """Use the transfer for what comes next, unless that ends without it."""
@@ -101,7 +102,7 @@ class Lanes[T]:
         try:
             step = next(lane.work) if code is None else lane.work.send(code)
         except StopIteration as end:
-            self._results[lane.place] = end.value
+            self._results.append((lane.place, end.value))
             return False
         if isinstance(step, Transfer):
             self._moving[step.curl] = lane

@@ -132,6 +132,7 @@ class Transfer:
         if headers is None:
             return None
         body = b"".join(self._parts) if code == pycurl.E_OK else None
+        self._parts.clear()
         return int(self.curl.getinfo(pycurl.RESPONSE_CODE)), headers, body
 
     def _headers(self) -> dict[str, str] | None:
