@@ -57,7 +57,8 @@ audit: setup ## look everything up among the known vulnerabilities; asks a servi
 deploy: setup ## render, build and deploy one tenant by hand; TENANT=, YES=1 does not ask
 	@$(BIN)/batchctl tenants render
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
-	@$(BIN)/sam deploy --config-env "$(TENANT)" $(if $(YES),--no-confirm-changeset)
+	@$(BIN)/batchctl tenants render --once .aws-sam/samconfig.toml
+	@$(BIN)/sam deploy --config-file "$(CURDIR)/.aws-sam/samconfig.toml" --config-env "$(TENANT)" $(if $(YES),--no-confirm-changeset)
 
 verify: client ## is a deployment good? migrates it, runs it once, watches its alarms; STACK=, ROLE=
 	@$(BIN)/batchctl verify --stack "$(STACK)" $(if $(ROLE),--role "$(ROLE)") \

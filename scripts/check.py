@@ -46,7 +46,10 @@ GATES: dict[str, list[str]] = {
             "--tb=short",
             "tests/template/test_house_rules.py::test_the_template_keeps",
         ),
-        *(f"tests/template/test_{name}.py" for name in ("foundation", "parameters", "pipeline")),
+        *(
+            f"tests/template/test_{name}.py"
+            for name in ("foundation", "parameters", "pipeline", "versions")
+        ),
         "tests/template/test_documentation.py",
     ],
     "permissions": [

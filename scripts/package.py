@@ -9,6 +9,7 @@ verifies them, so that no deployment is judged by whether a mirror answers.
 from __future__ import annotations
 
 import argparse
+import secrets
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,8 +43,9 @@ def main() -> None:
         *("--s3-bucket", given.bucket, "--s3-prefix", "packages", *key),
         *("--output-template-file", str(PACKAGE / "template.yaml")),
     )
+    word = secrets.token_hex(8)  # so that a build can be deployed whatever became of the last one
     for tenant in tenants:
-        text = pipeline.configuration(tenant)
+        text = pipeline.configuration(tenant.for_deployment(word))
         (PACKAGE / f"{tenant.name}.json").write_text(text, encoding="utf-8")
     ensure_client_wheels()
     shutil.copytree(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from batchctl import console
 from batchctl.commands.options import Json
 from batchctl.errors import BatchctlError, UsageError
 from batchctl.local.home import CHECKOUT
-from batchctl.tenants import edit
+from batchctl.tenants import edit, samconfig
 from batchctl.tenants.document import InvalidFileError
 from batchctl.tenants.project import Project, write
 
@@ -71,12 +72,26 @@ def check(*, checkout: Checkout = CHECKOUT, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def render(*, checkout: Checkout = CHECKOUT, as_json: Json = False) -> None:
+def render(
+    *,
+    once: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a samconfig.toml for one deployment here, and nothing else."
+        ),
+    ] = None,
+    checkout: Checkout = CHECKOUT,
+    as_json: Json = False,
+) -> None:
     """Write the files that are made from the tenants; those that are right are left alone."""
     project = Project(checkout)
     tenants = project.tenants(project.read())
-    rendered = project.rendered(tenants)
-    stale = project.stale(tenants)
+    if once is None:
+        rendered, stale = project.rendered(tenants), project.stale(tenants)
+    else:
+        word = secrets.token_hex(8)
+        of_it = [tenant.for_deployment(word) for tenant in tenants]
+        rendered, stale = {once: samconfig.render(of_it)}, [once]
     for file in stale:
         write(file, rendered[file])
     if as_json:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from jsonschema import Draft202012Validator
 
 from batchctl.errors import BatchctlError
 from batchctl.tenants.document import Document, InvalidFileError, Problem
-from batchctl.tenants.parameters import DIGEST, Parameters, digest, text
+from batchctl.tenants.parameters import DIGEST, Parameters, digest, of_a_deployment, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 # Sections of samconfig.toml that are no tenants'.
 RESERVED: Final = ("default", "local")
-# A stage of a pipeline takes 50 actions, and a tenant three.
-# https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html
-WAVE_MAX: Final = 16
 _DERIVED: Final = {"TenantId": "the tenant's name", DIGEST: "worked out from the others"}
 
 
@@ -44,6 +41,10 @@ class Tenant:
     def stack(self) -> str:
         """The name of its stack."""
         return f"batch-{self.name}"
+
+    def for_deployment(self, word: str) -> Tenant:
+        """Return it as one deployment is told of it; see `of_a_deployment`."""
+        return replace(self, parameters=of_a_deployment(self.parameters, word))
 
 
 def widest(tenants: Sequence[Tenant]) -> int:
@@ -197,10 +198,6 @@ def _of_waves(document: Document) -> Iterator[Problem]:
         if wave == 0 and len(members[wave]) > 1:
             yield document.problem(
                 place, "wave 0 has a canary already. Give this tenant a later wave"
-            )
-        if len(members[wave]) == WAVE_MAX + 1:
-            yield document.problem(
-                place, f"a wave has room for {WAVE_MAX} tenants. Give this one another wave"
             )
 
 

@@ -95,6 +95,16 @@ def digest(parameters: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(parameters), sort_keys=True).encode()).hexdigest()[:12]
 
 
+def of_a_deployment(parameters: Mapping[str, str], word: str) -> dict[str, str]:
+    """Return the parameters for one deployment, whose word no other deployment has.
+
+    A version that an undone deployment has published stays, and Lambda publishes none that is like
+    the last one: with the same digest the same code could not be deployed again.
+    """
+    told = {name: value for name, value in parameters.items() if name != DIGEST}
+    return {**parameters, DIGEST: digest({**told, "deployment": word})}
+
+
 @cache
 def _parsed(template: str) -> Mapping[str, Any]:
     parsed: Mapping[str, Any] = yaml_parse(template)  # a third of a second

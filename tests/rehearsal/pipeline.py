@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from samtranslator.yaml_helper import yaml_parse
 
-_PIPELINE = "AWS::CodePipeline::Pipeline"
+# What no emulator makes, of a pipeline's stack.
+_NOT_HERE = ("AWS::CodePipeline::Pipeline", "AWS::Events::Rule", "AWS::SNS::TopicPolicy")
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,8 @@ class Stage:
 
 
 def stages(template: str, names: Mapping[str, str]) -> tuple[Stage, ...]:
-    """Read the stages of a pipeline's template; `names` are what its references stand for."""
-    (pipeline,) = (
-        resource
-        for resource in yaml_parse(template)["Resources"].values()
-        if resource["Type"] == _PIPELINE
-    )
+    """Read the stages of the first pipeline; `names` are what its references stand for."""
+    pipeline = yaml_parse(template)["Resources"]["Pipeline"]
     return tuple(_stage(each, names) for each in pipeline["Properties"]["Stages"])
 
 
@@ -143,9 +140,9 @@ def variables(action: Action) -> dict[str, str]:
 
 
 def without_pipeline(template: str) -> str:
-    """The template without the pipeline and whatever refers to it, which no emulator makes."""
+    """The template without pipelines and results, and whatever refers to them."""
     whole = yaml_parse(template)
-    gone = {name for name, each in whole["Resources"].items() if each["Type"] == _PIPELINE}
+    gone = {name for name, each in whole["Resources"].items() if each["Type"] in _NOT_HERE}
     while True:
         left = {name: each for name, each in whole["Resources"].items() if name not in gone}
         more = {name for name, each in left.items() if _refers(each, gone)}

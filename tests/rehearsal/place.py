@@ -444,7 +444,6 @@ class Place:
             "ConnectionArn": f"arn:aws:codeconnections:{REGION}:{ACCOUNT}:connection/{connection}",
             "Repository": "rehearsal/express-batch",
             "Branch": "main",
-            "TenantAccounts": ACCOUNT,
         }
 
     @cached_property

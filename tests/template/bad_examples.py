@@ -267,7 +267,7 @@ EXAMPLES = [
             "packages that everybody may read",
             "RESOURCE_IS_NOT_FOR_EVERYBODY",
             (
-                "            Principal: {AWS: !Ref TenantAccounts}\n"
+                "            Principal: {AWS: !FindInMap [Tenants, Accounts, All]}\n"
                 "            Action: [s3:GetObject, s3:GetObjectVersion]\n"
             ),
             (
@@ -333,7 +333,7 @@ EXAMPLES = [
             "a key for everybody",
             "CKV_AWS_33",
             (
-                "            Principal: {AWS: !Ref TenantAccounts}\n"
+                "            Principal: {AWS: !FindInMap [Tenants, Accounts, All]}\n"
                 "            Action: [kms:Decrypt, kms:DescribeKey]\n"
             ),
             '            Principal: {AWS: "*"}\n            Action: [kms:Decrypt]\n',

@@ -38,9 +38,6 @@ NO_VALUE = {"Ref": "AWS::NoValue"}
 DEBUG_LINES_PASS = {"Fn::If": ["SampleDebug", "DEBUG", {"Ref": "LogLevel"}]}
 # Powertools reads the first two; nobody the third.
 NOT_IN_SETTINGS = {"POWERTOOLS_LOG_LEVEL", "POWERTOOLS_LOGGER_SAMPLE_RATE", "PARAMETERS_DIGEST"}
-# For the description of a version; ParametersDigest stands for them.
-TOO_LONG = {"ApiBaseUrl", "ApiSecretArn", "DatabaseEndpoint", "DatabaseSecretArn"}
-TOO_LONG |= {"DatabaseCaFile", "SubnetIds", "SecurityGroupIds", "DataKeyArn"}
 
 
 def functions_are_the_six(template: Json) -> Problems:
@@ -192,23 +189,6 @@ def workflow_calls_versions(template: Json) -> Problems:
             continue
         if {version.get(each) for each in ("DeletionPolicy", "UpdateReplacePolicy")} != {"Retain"}:
             yield f"{name}: a deployment would remove the version that a run is using"
-        described = set(re.findall(r"\w+", short(version["Properties"].get("Description"))))
-        for parameter in sorted(_parameters_of(template, name) - described - TOO_LONG):
-            yield f"{name}: another value of {parameter} would publish no version"
-        if "ParametersDigest" not in described:
-            yield f"{name}: another address would publish no version"
-
-
-def _parameters_of(template: Json, function: str) -> set[str]:
-    """The parameters that a function's own configuration depends on."""
-    values = {**properties(template, function)}
-    # Those of the function, whatever its version.
-    for name in ("ReservedConcurrentExecutions", "Role", "Tags"):
-        values.pop(name, None)
-    text = json.dumps(values)
-    conditions = json.dumps(template["Conditions"]["CreateProxy"]) if "CreateProxy" in text else ""
-    named = set(re.findall(r'"Ref": "(\w+)"', text + conditions))
-    return named & set(template["Parameters"])
 
 
 def functions_end_before_their_states(template: Json) -> Problems:

@@ -33,7 +33,6 @@ REQUIRED = {
     "PipelineAccount": ACCOUNT,
     "ArtifactsArn": "arn:aws:s3:::batch-pipeline-artifacts-1a2b3c4d5e6f",
     "ArtifactKeyArn": ARTIFACT_KEY,
-    "TenantAccounts": ACCOUNT,
     "ConnectionArn": f"arn:aws:codestar-connections:ap-northeast-1:{ACCOUNT}:connection/0a1b",
     "S3PrefixListId": "pl-0123456789abcdef0",
 }
@@ -127,6 +126,7 @@ class Stack:
         self._functions: dict[str, Callable[[Any], Any]] = {
             "Ref": self._ref,
             "Fn::Cidr": lambda argument: [f"10.80.{n}.0/24" for n in range(int(argument[1]))],
+            "Fn::FindInMap": self._find,
             "Fn::GetAZs": lambda _: ["ap-northeast-1a", "ap-northeast-1c"],
             "Fn::GetAtt": self._attribute,
             "Fn::If": self._either,
@@ -179,6 +179,12 @@ class Stack:
             return str(self._attribute(name) if "." in name else self._ref(name))
 
         return re.sub(r"\$\{([\w:.]+)\}", put, text)
+
+    def _find(self, path: list[Any]) -> Any:
+        found = self._template["Mappings"]
+        for key in self.value(path):
+            found = found[key]
+        return found
 
     def _join(self, argument: list[Any]) -> str:
         between, parts = argument

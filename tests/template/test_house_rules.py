@@ -231,18 +231,6 @@ BROKEN: list[tuple[Rule, Callable[[Json], None], str]] = [
         "CallApiFunction: a deployment would remove",
     ),
     (
-        rules.workflow_calls_versions,
-        lambda t: version(t, "CallApiFunction")["Properties"].update(
-            Description={"Fn::Sub": "${ParametersDigest}"}
-        ),
-        "another value of ApiConcurrency",
-    ),
-    (
-        rules.workflow_calls_versions,
-        lambda t: version(t, "FinishRunFunction")["Properties"].pop("Description"),
-        "FinishRunFunction: another address",
-    ),
-    (
         rules.functions_end_before_their_states,
         give("CallApiFunction", Timeout=70),
         "CallApiFunction has 70 seconds",

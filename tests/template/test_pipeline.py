@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from samtranslator.yaml_helper import yaml_parse
 
+from batchctl.tenants.pipeline import ACCOUNTS_MAX
+from batchctl.tenants.pipeline import render as render_pipeline
 from batchctl.tenants.project import Project
 from tests.template.iam import Call, allowed, as_list
 from tests.template.rendered import policies, render
@@ -52,7 +56,7 @@ def test_it_updates_itself_before_it_builds_and_asks_before_it_leaves_the_canary
     assert (values["PipelineType"], values["ExecutionMode"]) == ("V2", "QUEUED")
     (update,) = stages()["Pipeline"]["Actions"]
     assert update["Configuration"]["TemplatePath"] == "Source::pipeline.yaml"
-    given = json.loads(update["Configuration"]["ParameterOverrides"]["Fn::Sub"][0])
+    given = json.loads(short(update["Configuration"]["ParameterOverrides"]))
     assert set(given) == set(template("pipeline.yaml")["Parameters"])
 
 
@@ -90,6 +94,38 @@ def test_tenants_of_a_wave_go_side_by_side_through_change_set_deployment_and_run
         # With the wheels that were packaged, so that no mirror has a say in it.
         assert [each["Name"] for each in verify["InputArtifacts"]] == ["Source", "Package"]
         assert verify["Configuration"]["PrimarySource"] == "Source"
+
+
+def fleet_of(count: int) -> str:
+    """The template of the pipeline for so many tenants, like those of the file."""
+    some = TENANTS[1] if len(TENANTS) > 1 else TENANTS[0]
+    others = [
+        replace(some, name=f"tenant-number-{n:010}", wave=1 + n // 30, account=f"{n % 40:012}")
+        for n in range(count - 1)
+    ]
+    return render_pipeline((ROOT / "pipeline.yaml").read_text(), [TENANTS[0], *others])
+
+
+def test_two_hundred_tenants_are_what_cloudformation_reads_from_a_bucket() -> None:
+    """https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+    text = fleet_of(200)
+
+    assert 51_200 < len(text.encode()) < 1_000_000
+    assert list(of_type(yaml_parse(text), "CodePipeline::Pipeline")) == ["Pipeline", "Pipeline2"]
+    policy = properties(yaml_parse(text), "ArtifactsPolicy")["PolicyDocument"]
+    principal = '"arn:aws:iam::111122223333:root",'
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html
+    assert len(json.dumps(policy)) + ACCOUNTS_MAX * len(principal) < 20 * 1024
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_template_that_is_deployed_without_a_bucket_is_small_enough(page: Path) -> None:
+    commands = re.findall(r"aws cloudformation deploy (?:.*\\\n)*.*", page.read_text())
+    files = [re.findall(r"--template-file (\S+)", command)[0] for command in commands]
+
+    largest = {file: (ROOT / file).read_text() for file in files} | {"pipeline.yaml": fleet_of(200)}
+    too_large = [file for file in files if len(largest[file].encode()) > 51_200]
+    assert too_large == []
 
 
 # --- what it runs ---------------------------------------------------------------------------------
@@ -161,7 +197,7 @@ def test_other_accounts_may_read_at_most() -> None:
     (allowed,) = (s for s in policy["Statement"] if s["Effect"] == "Allow")
 
     assert allowed["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
-    assert allowed["Principal"] == {"AWS": {"Ref": "TenantAccounts"}}
+    assert allowed["Principal"] == {"AWS": {"Fn::FindInMap": ["Tenants", "Accounts", "All"]}}
 
 
 # --- who may deploy -------------------------------------------------------------------------------

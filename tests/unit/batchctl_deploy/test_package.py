@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from batchctl.tenants.parameters import DIGEST
 from batchctl.tenants.project import Project
 from tests.support.checkout import ROOT
 
@@ -68,6 +69,22 @@ def test_every_tenant_has_a_file_of_its_parameters_in_the_package(tmp_path: Path
     assert {file.stem for file in package.glob("*.json")} == {
         tenant.name for tenant in project.tenants(project.read())
     }
+
+
+def test_no_package_has_the_digests_of_another_or_of_the_file(tmp_path: Path) -> None:
+    """A version that an undone deployment left is like the last one otherwise."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+
+    def digests(checkout: Path) -> list[str]:
+        packaged(checkout)
+        files = sorted((checkout / ".aws-sam" / "package").glob("*.json"))
+        return [json.loads(file.read_text())["Parameters"][DIGEST] for file in files]
+
+    project = Project(ROOT)
+    usual = [tenant.parameters[DIGEST] for tenant in project.tenants(project.read())]
+    every = [*usual, *digests(tmp_path / "one"), *digests(tmp_path / "other")]
+    assert len(set(every)) == len(every) == 3 * len(usual)
 
 
 def test_what_verifies_a_tenant_is_in_the_package(tmp_path: Path) -> None:

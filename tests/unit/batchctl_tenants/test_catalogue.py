@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from batchctl.errors import BatchctlError
-from batchctl.tenants.catalogue import WAVE_MAX
 from batchctl.tenants.document import InvalidFileError, Problem
 from batchctl.tenants.project import Project
 
@@ -132,18 +131,6 @@ def test_the_same_schema_on_another_accounts_server_is_another_schema(project: P
     project.file.write_text(text)
 
     assert len(project.tenants(project.read())) == 2
-
-
-def test_a_wave_that_a_stage_cannot_hold_is_refused(project: Project) -> None:
-    entry = (
-        "  - {{name: t{0}, wave: 1, account: '{0:012}', parameters: {{ApiBaseUrl: 'https://a'}}}}\n"
-    )
-    more = "".join(entry.format(number) for number in range(WAVE_MAX))
-
-    (problem,) = said(project, ("# The last comment.\n", more))
-
-    assert problem.field == f"tenants[{WAVE_MAX + 1}].wave"
-    assert "another wave" in problem.message
 
 
 def test_tenants_of_two_regions_are_refused(project: Project) -> None:

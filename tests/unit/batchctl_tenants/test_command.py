@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -67,6 +68,21 @@ def test_render_writes_what_is_not_right_and_leaves_the_rest(project: Project) -
 
     assert first["written"] == first["files"]
     assert second["written"] == []
+
+
+def test_what_is_written_for_one_deployment_differs_in_the_digests_only(project: Project) -> None:
+    typed(project, "render")
+    usual = (project.root / "samconfig.toml").read_text()
+    files = [project.root / name for name in ("one.toml", "other.toml")]
+
+    for file in files:
+        assert answered(project, "render", "--once", str(file))["written"] == [file.name]
+
+    texts = [usual, *(file.read_text() for file in files)]
+    digest = r"ParametersDigest=(\w+)"
+    assert len({re.sub(digest, "", text) for text in texts}) == 1
+    assert len({match for text in texts for match in re.findall(digest, text)}) == 3 * 2
+    assert (project.root / "samconfig.toml").read_text() == usual
 
 
 def test_a_tenant_is_added_with_a_schema_of_its_own_and_two_commands_to_type(

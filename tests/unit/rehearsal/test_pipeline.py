@@ -18,7 +18,7 @@ NAMES = {
     "AWS::AccountId": "111122223333",
     "AWS::Partition": "aws",
     "AWS::StackName": "batch-pipeline",
-    **{name: name for name in ("ConnectionArn", "Repository", "Branch", "TenantAccounts")},
+    **{name: name for name in ("ConnectionArn", "Repository", "Branch")},
     **{name: name for name in ("BuildProject", "VerifyProject", "Notifications")},
 }
 
