@@ -57,9 +57,8 @@ _CHUNK_DONE: Final = {
     "api_ms": 1_480,
     "stopped": 0,
     "late": [{"chunk": _CHUNK, "group": 2}],
-    "awaited": "101",
+    "awaited": "2s--1e",
     "failed_groups": 1,
-    "failed": {"chunk": 0, "groups": [1]},
     "failures": [_FAILURE],
 }
 _FINISHED: Final = {

@@ -15,6 +15,7 @@ from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import Written
 from batch_core.records import Record
 from batch_core.user_state import Mark
+from tests.support.ledger import Total
 from tests.support.world import TABLE, FakeWorld, MySqlWorld, World
 
 RUN = "demo-20260131T100000Z"
@@ -66,6 +67,75 @@ def test_an_older_row_never_replaces_a_newer(world: World) -> None:
     assert world.notes() == {1: (6, "new")}
 
 
+def test_only_rows_that_were_written_are_stored_and_those_kept_out_are_unchanged(
+    world: World,
+) -> None:
+    world.people(*range(1, 9))
+    world.rows.write(TABLE, [record(6, {3: "new", 4: "new", 9: "nobody"}, run_id="newer")])
+    world.rows.write(TABLE, [record(4, {5: "old", 6: "old"}, run_id="older")])
+    mixed = {user: "x" * 21 if user == 8 else "mine" for user in range(1, 10)}
+
+    world.rows.write(TABLE, [record(5, mixed, group=3)])
+
+    (line,) = world.ledger.written(RUN, 0)
+    tally = Tally(stored=5, unchanged=2, rejected=1, gone=1)
+    assert line == Written(0, 3, 9, tally, kept=2)
+    written = {user for user, (version, _) in world.notes().items() if version == 5}
+    assert written == {1, 2, 5, 6, 7}
+
+
+def test_of_one_write_only_the_newest_row_of_a_user_is_stored(world: World) -> None:
+    world.people(1, 2)
+
+    world.rows.write(
+        TABLE,
+        [
+            record(5, {1: "five", 2: "five"}, run_id="five"),
+            record(6, {1: "six"}, run_id="six"),
+        ],
+    )
+
+    assert Total.of(world.ledger, "five") == Total(2, Tally(stored=1, unchanged=1))
+    assert Total.of(world.ledger, "six") == Total(1, Tally(stored=1))
+
+
+def test_two_attempts_at_one_group_store_the_same_rows(world: World) -> None:
+    world.people(1, 2)
+    first = record(5, {1: "one", 2: "two"}, group=0)
+    again = replace(first, attempt=1)
+
+    world.rows.write(TABLE, [first, again])
+    world.rows.write(TABLE, [replace(first, attempt=2)])
+
+    lines = world.ledger.written(RUN, 0)
+    assert lines == [Written(0, 0, 2, Tally(stored=2))] * 3
+
+
+def test_a_record_delivered_again_does_not_turn_stored_into_kept(world: World) -> None:
+    world.people(1, 2)
+    first = record(5, {1: "one", 2: "two"}, group=0)
+    world.rows.write(TABLE, [first])
+    world.rows.write(TABLE, [record(6, {1: "newer"}, run_id="newer")])
+
+    for _ in range(2):
+        world.rows.write(TABLE, [first])
+
+    assert world.ledger.written(RUN, 0) == [Written(0, 0, 2, Tally(stored=2))]
+
+
+def test_a_row_that_was_kept_out_stays_so_when_its_record_is_delivered_again(
+    world: World,
+) -> None:
+    world.people(1, 2)
+    world.rows.write(TABLE, [record(6, {1: "newer"}, run_id="newer")])
+    mine = record(5, {1: "one", 2: "two"}, group=0)
+
+    for _ in range(2):
+        world.rows.write(TABLE, [mine])
+
+    assert world.ledger.written(RUN, 0) == [Written(0, 0, 2, Tally(stored=1, unchanged=1), kept=1)]
+
+
 def test_the_newest_of_one_write_wins_wherever_it_stands(world: World) -> None:
     world.people(1)
     world.rows.write(
@@ -84,7 +154,7 @@ def test_a_row_that_does_not_fit_is_rejected_alone(world: World) -> None:
     assert (rejected.outcome, rejected.row[0]) == (Outcome.REJECTED, 4)
     assert rejected.error.startswith("1406")
     assert set(world.notes()) == {1, 2, 3, 5, 6, 7}
-    assert world.ledger.written(RUN) == Written(7, Tally(stored=6, rejected=1))
+    assert Total.of(world.ledger, RUN) == Total(7, Tally(stored=6, rejected=1))
 
 
 @pytest.mark.parametrize("key", [None, True, 1.5, [1], {"a": 1}])
@@ -96,7 +166,7 @@ def test_a_row_without_a_proper_key_is_rejected_alone(world: World, key: object)
 
     assert (rejected.outcome, rejected.row[0]) == (Outcome.REJECTED, key)
     assert set(world.notes()) == {1, 2}
-    assert world.ledger.written(RUN) == Written(3, Tally(stored=2, rejected=1))
+    assert Total.of(world.ledger, RUN) == Total(3, Tally(stored=2, rejected=1))
 
 
 def test_when_the_newest_row_does_not_fit_the_one_before_it_is_stored(world: World) -> None:
@@ -118,7 +188,7 @@ def test_a_deleted_user_is_never_resurrected(world: World) -> None:
 
     assert (gone.outcome, gone.row[0]) == (Outcome.GONE, 1)
     assert world.notes() == {2: (6, "again")}
-    assert world.ledger.written(RUN).tally == Tally(stored=3, gone=1)
+    assert Total.of(world.ledger, RUN).tally == Tally(stored=3, gone=1)
 
 
 def test_a_record_that_is_delivered_again_counts_once(world: World) -> None:
@@ -127,7 +197,7 @@ def test_a_record_that_is_delivered_again_counts_once(world: World) -> None:
     for _ in range(3):
         world.rows.write(TABLE, [delivered])
 
-    assert world.ledger.written(RUN) == Written(2, Tally(rejected=1, gone=1))
+    assert Total.of(world.ledger, RUN) == Total(2, Tally(rejected=1, gone=1))
 
 
 def test_a_record_that_is_twice_in_one_write_counts_once(world: World) -> None:
@@ -135,13 +205,13 @@ def test_a_record_that_is_twice_in_one_write_counts_once(world: World) -> None:
     twice = record(5, {1: "x" * 21})
 
     assert len(world.rows.write(TABLE, [twice, twice])) == 1
-    assert world.ledger.written(RUN) == Written(1, Tally(rejected=1))
+    assert Total.of(world.ledger, RUN) == Total(1, Tally(rejected=1))
 
 
 def test_a_record_without_rows_is_entered_too(world: World) -> None:
     world.rows.write(TABLE, [record(5, {}, group=3)])
 
-    assert world.ledger.written(RUN) == Written(0, Tally())
+    assert Total.of(world.ledger, RUN) == Total(0, Tally())
 
 
 def test_the_rows_of_a_replayed_record_are_stored_and_its_runs_account_stays_closed(
@@ -153,7 +223,7 @@ def test_the_rows_of_a_replayed_record_are_stored_and_its_runs_account_stays_clo
     world.rows.write(TABLE, [replace(record(5, {2: "two"}, group=3), replayed=True)])
 
     assert world.notes() == {1: (5, "one"), 2: (5, "two")}
-    assert world.ledger.written(RUN) == Written(2, Tally(stored=1, rejected=1))
+    assert Total.of(world.ledger, RUN) == Total(2, Tally(stored=1, rejected=1))
 
 
 def test_a_replayed_row_never_replaces_a_newer(world: World) -> None:
@@ -173,7 +243,7 @@ def test_a_record_and_what_is_replayed_of_it_do_not_count_as_one(world: World) -
 
     assert len(rejected) == 2
     assert world.notes() == {1: (5, "one")}
-    assert world.ledger.written(RUN) == Written(2, Tally(stored=1, rejected=1))
+    assert Total.of(world.ledger, RUN) == Total(2, Tally(stored=1, rejected=1))
 
 
 deliveries = st.lists(
@@ -204,7 +274,7 @@ def converges(world: World, sent: list[tuple[int, dict[int, str]]], random: Rand
         delivered = delivered[cut:]
 
     assert world.notes() == newest
-    written = world.ledger.written(RUN)
+    written = Total.of(world.ledger, RUN)
     assert written.rows == sum(len(texts) for _, texts in sent)
     assert written.rows == written.tally.settled
 
@@ -265,7 +335,7 @@ def test_a_table_that_is_not_as_expected_stores_nothing(mysql_world: MySqlWorld)
     with pytest.raises(SchemaError, match="data"):
         mysql_world.rows.write(TABLE, [record(1, {1: "one"})])
     assert mysql_world.notes() == {}
-    assert mysql_world.ledger.written(RUN).rows == 0
+    assert Total.of(mysql_world.ledger, RUN).rows == 0
 
 
 def test_records_of_two_versions_of_a_job_are_stored_side_by_side(mysql_world: MySqlWorld) -> None:
@@ -290,7 +360,7 @@ def test_a_record_without_rows_carries_marks_alone(world: World) -> None:
     world.rows.write(TABLE, [replace(record(5, {}), marks=(Mark(7, 2, "http_500"),))])
 
     assert world.known() == {"7": (5, 2, "http_500")}
-    assert world.ledger.written(RUN) == Written(0, Tally())
+    assert Total.of(world.ledger, RUN) == Total(0, Tally())
 
 
 def test_who_is_stored_again_has_recovered(world: World) -> None:

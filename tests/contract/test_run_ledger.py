@@ -13,6 +13,7 @@ from batch_core.ports import Candidate, Ending, HeldBack, LastRun, Lease, Listin
 from batch_core.records import Record
 from batch_core.run import Run, Slot
 from batch_core.user_state import Mark
+from tests.support.ledger import Total
 from tests.support.world import TABLE, World
 
 TEN = Slot("demo", datetime(2026, 1, 31, 10, tzinfo=UTC))
@@ -150,37 +151,42 @@ def test_records_are_summed_for_their_run_alone(world: World) -> None:
     world.people(1, 2, 3)
     world.rows.write(TABLE, [record(0, [1, 2]), record(1, [3, 99])])
 
-    assert world.ledger.written(TEN.run_id) == Written(4, Tally(stored=3, gone=1))
-    assert world.ledger.written(LATER.run_id) == Written(0, Tally())
+    assert Total.of(world.ledger, TEN.run_id) == Total(4, Tally(stored=3, gone=1))
+    assert Total.of(world.ledger, LATER.run_id) == Total(0, Tally())
 
 
-def test_groups_can_be_left_out_of_the_sum(world: World) -> None:
+def test_each_attempt_at_each_group_is_told_apart(world: World) -> None:
     world.people(*range(10))
+    whole = record(1, [2, 3])
     world.rows.write(
         TABLE,
-        [record(0, [1]), record(1, [2, 3]), record(1, [4], part=1), record(1, [5], chunk=1)],
+        [
+            record(0, [1]),
+            replace(whole, rows=whole.rows[:1], attempt=7),
+            replace(whole, rows=whole.rows[1:], attempt=7, part=1),
+            replace(whole, attempt=8),
+            record(1, [5], chunk=1),
+        ],
     )
 
-    assert world.ledger.written(TEN.run_id, excluding=[(0, 1)]) == Written(2, Tally(stored=2))
-    assert world.ledger.written(TEN.run_id, excluding=[(0, 0), (1, 1)]) == Written(
-        3, Tally(stored=3)
-    )
+    lines = sorted(world.ledger.written(TEN.run_id, 1), key=lambda each: (each.chunk, each.group))
+    assert lines == [
+        Written(0, 0, 1, Tally(stored=1)),
+        Written(0, 1, 2, Tally(stored=2)),
+        Written(0, 1, 2, Tally(stored=2)),
+        Written(1, 1, 1, Tally(stored=1)),
+    ]
 
 
-def test_thousands_of_groups_can_be_left_out(world: World) -> None:
-    world.people(*range(10))
-    world.rows.write(TABLE, [record(0, [1]), record(1, [2, 3]), record(399, [4], chunk=4)])
-
-    failed = [(chunk, group) for chunk in range(5) for group in range(1, 400)]
-    assert world.ledger.written(TEN.run_id, excluding=failed) == Written(1, Tally(stored=1))
-
-
-def test_groups_with_a_record_are_named(world: World) -> None:
+def test_what_was_written_under_another_lease_is_left_out(world: World) -> None:
     world.people(1, 2)
-    world.rows.write(TABLE, [record(1, [1]), record(1, [2], part=1), record(0, [2], chunk=1)])
+    world.rows.write(
+        TABLE,
+        [replace(record(0, [1, 2]), fence=1, part=1), replace(record(0, [1]), fence=2)],
+    )
 
-    assert world.ledger.groups_written(TEN.run_id) == {(0, 1), (1, 0)}
-    assert world.ledger.groups_written("unheard-of") == set()
+    assert world.ledger.written(TEN.run_id, 2) == [Written(0, 0, 1, Tally(stored=1))]
+    assert world.ledger.written("unheard-of", 2) == []
 
 
 @pytest.mark.parametrize("user", [4711, "4711", "o'neill"])
@@ -272,10 +278,10 @@ def test_old_runs_are_forgotten_with_their_records(world: World) -> None:
     opened(world, LATER, "b")
 
     world.ledger.forget(keep_days=4)
-    assert world.ledger.written(TEN.run_id).rows == 1
+    assert Total.of(world.ledger, TEN.run_id).rows == 1
 
     world.ledger.forget(keep_days=2)
-    assert world.ledger.written(TEN.run_id).rows == 0
+    assert Total.of(world.ledger, TEN.run_id).rows == 0
     assert opened(world, LATER, "c") == Lease(False, reason="duplicate")
 
 

@@ -16,6 +16,7 @@ from batch_core.records import Record, encode
 from batch_core.write_rows import RowWriter
 from tests.support.databases import Schema
 from tests.support.fakes import FakePayloadStore
+from tests.support.ledger import Total
 from tests.support.world import TABLE, MySqlWorld
 
 RUN: Final = "demo-20260131T100000Z"
@@ -82,14 +83,14 @@ class Deliveries:
     @property
     def accounted(self) -> int:
         """Of how many rows the ledger knows what became of them."""
-        written = self._world.ledger.written(RUN)
+        written = Total.of(self._world.ledger, RUN)
         assert written.rows == written.tally.settled
         return written.rows
 
     @property
     def rejected(self) -> int:
         """How many rows the ledger has as rejected."""
-        return self._world.ledger.written(RUN).tally.rejected
+        return Total.of(self._world.ledger, RUN).tally.rejected
 
     @property
     def lost(self) -> int:

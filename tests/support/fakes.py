@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import md5
 
@@ -31,11 +31,9 @@ from batch_core.ports import (
     UserSource,
     Written,
 )
-from batch_core.records import Record, RejectedRow
+from batch_core.records import Place, Record, RejectedRow
 from batch_core.run import Run, Slot
 from batch_core.user_state import marks_of
-
-type Place = tuple[str, int, int, int]
 
 
 class FakePayloadStore(PayloadStore):
@@ -104,7 +102,7 @@ class FakeDatabase:
     refuses: Callable[[Mapping[str, object]], str | None] = lambda _: None
     outages: list[DatabaseError] = field(default_factory=list)
     table: dict[object, tuple[int, dict[str, object]]] = field(default_factory=dict)
-    records: dict[Place, tuple[int, Tally]] = field(default_factory=dict)
+    records: dict[Place, Tally] = field(default_factory=dict)
     runs: dict[str, FakeRun] = field(default_factory=dict)
     fence: int = 0
     version: int = 0
@@ -208,16 +206,20 @@ class FakeRunLedger(RunLedger):
         known.listing = listing
         return True
 
-    def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
+    def written(self, run_id: str, fence: int) -> list[Written]:
         self.database.answer()
-        rows, tally = 0, Tally()
-        for (run, chunk, group, _), (count, counts) in self.database.records.items():
-            if run == run_id and (chunk, group) not in excluding:
-                rows, tally = rows + count, tally + counts
-        return Written(rows, tally)
-
-    def groups_written(self, run_id: str) -> set[tuple[int, int]]:
-        return {(chunk, group) for run, chunk, group, _ in self.database.records if run == run_id}
+        attempts: dict[tuple[int, int, int], Written] = {}
+        for (run, lease, chunk, group, attempt, _), line in self.database.records.items():
+            if run == run_id and lease in {0, fence}:
+                known = attempts.get((chunk, group, attempt), Written(chunk, group, 0, Tally()))
+                attempts[chunk, group, attempt] = Written(
+                    chunk,
+                    group,
+                    known.rows + line.settled,
+                    known.tally + line,
+                    known.kept + line.unchanged,
+                )
+        return list(attempts.values())
 
     def close(self, run: Run, ending: Ending) -> bool:
         db = self.database
@@ -252,8 +254,8 @@ class FakeRowStore(RowStore):
         self.writes.append(records)
         self.database.answer()
         rejected: list[RejectedRow] = []
-        unique = {((r.run_id, r.chunk, r.group, r.part), r.replayed): r for r in records}
-        for (place, replayed), record in unique.items():
+        unique = {(record.place, record.replayed): record for record in records}
+        for record in sorted(unique.values(), key=lambda record: -record.version):
             outcomes = []
             for row in record.rows:
                 outcome, error = self._store(record, row)
@@ -261,12 +263,21 @@ class FakeRowStore(RowStore):
                 if error:
                     rejected.append(RejectedRow(record, row, outcome, error))
             for mark in marks_of(record, rejected):
-                user_id, failures, error, _ = mark.values
+                user_id, failures, error, _said = mark.values
                 if record.version > self.database.users.get(user_id, (-1,))[0]:
                     self.database.users[user_id] = (record.version, failures, error)
-            if not replayed:
-                self.database.records[place] = (len(outcomes), Tally.of(outcomes))
+            if not record.replayed:
+                self._enter(record, Tally.of(outcomes))
         return rejected
+
+    def _enter(self, record: Record, line: Tally) -> None:
+        """What was stored once stays so, though a newer run has written the row since."""
+        written = line.stored + line.unchanged
+        before = self.database.records.get(record.place, Tally()).stored
+        stored = min(max(before, line.stored), written)
+        self.database.records[record.place] = replace(
+            line, stored=stored, unchanged=written - stored
+        )
 
     def _store(self, record: Record, row: Sequence[object]) -> tuple[Outcome, str]:
         db, values = self.database, dict(zip(record.columns, row, strict=True))
@@ -277,6 +288,8 @@ class FakeRowStore(RowStore):
             return Outcome.GONE, "1452: the user is gone"
         if error := db.refuses(values):
             return Outcome.REJECTED, error
+        if key in db.table and db.table[key][0] > record.version:
+            return Outcome.UNCHANGED, ""
         if key not in db.table or record.version > db.table[key][0]:
             db.table[key] = (record.version, values)
         return Outcome.STORED, ""

@@ -7,6 +7,7 @@ from typing import Any
 from batch_core.finish_run import RunFinisher
 from batch_core.outcomes import Tally
 from batch_core.ports import HeldBack, Listing
+from batch_core.records import Place
 from batch_core.settings.finish_run import FinishRunSettings
 from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRun, FakeRunLedger
 
@@ -41,7 +42,7 @@ class Stage:
         self.store = FakePayloadStore()
         self.now = 0.0
         self.naps: list[float] = []
-        self.arrivals: list[tuple[float, tuple[int, int], Tally]] = []
+        self.arrivals: list[tuple[float, Place, Tally]] = []
         self.finish = RunFinisher(
             configured(**settings),
             FakeRunLedger(self.database),
@@ -51,21 +52,29 @@ class Stage:
         )
 
     def arrive(
-        self, chunk: int, group: int, *, at: float = 0.0, part: int = 0, **counts: int
+        self,
+        chunk: int,
+        group: int,
+        *,
+        at: float = 0.0,
+        fence: int = 1,
+        attempt: int = 0,
+        part: int = 0,
+        **counts: int,
     ) -> None:
         """Let a record with these outcomes be written at a time."""
-        tally = Tally(**counts)
-        if at <= self.now:
-            self.database.records[RUN, chunk, group, part] = (tally.settled, tally)
-        else:
-            self.arrivals.append((at, (chunk, group), tally))
+        self.arrivals.append((at, (RUN, fence, chunk, group, attempt, part), Tally(**counts)))
+        self._write_what_has_arrived()
 
     def _sleep(self, seconds: float) -> None:
         self.naps.append(seconds)
         self.now += seconds
-        for at, (chunk, group), tally in self.arrivals:
+        self._write_what_has_arrived()
+
+    def _write_what_has_arrived(self) -> None:
+        for at, place, tally in self.arrivals:
             if at <= self.now:
-                self.database.records[RUN, chunk, group, 0] = (tally.settled, tally)
+                self.database.records[place] = tally
 
     def __call__(self, listed: int, *, remaining: float = 60, **event: Any) -> dict[str, Any]:
         return self.finish(self.event(listed, **event), remaining_seconds=remaining)
@@ -93,7 +102,6 @@ class Stage:
             "late": [],
             "awaited": [],
             "failed_groups": 0,
-            "failed": [],
             "failures": [],
         }
         return state | event

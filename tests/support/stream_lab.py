@@ -42,6 +42,7 @@ from tests.support.event_source_mapping import (
 )
 from tests.support.fakes import FakePayloadStore
 from tests.support.functions import CONTEXT, execution_environments, secret
+from tests.support.ledger import Total
 
 USERS = 1_000
 FIRST_VERSION = 1_769_854_800_000
@@ -197,7 +198,7 @@ class StreamLab:
     def tally(self) -> Tally:
         """What the ledger says of all the runs."""
         runs = {run_of(group.version).id for group in self.groups}
-        return sum((self._ledger.written(run).tally for run in runs), Tally())
+        return sum((Total.of(self._ledger, run, fence=1).tally for run in runs), Tally())
 
     @property
     def stored(self) -> dict[int, tuple[int, str]]:

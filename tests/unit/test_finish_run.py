@@ -8,15 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import TransientDatabaseError
-from batch_core.finish_run import REASON_CHARS, SUPERSEDED, settle
+from batch_core.finish_run import REASON_CHARS, SUPERSEDED
 from batch_core.observability import logger
 from batch_core.outcomes import Tally
-from batch_core.ports import Written
 from batch_core.run import Run
 from tests.support.fakes import FakeRun, FakeRunLedger
 from tests.support.finishing import RUN, Stage
@@ -40,6 +37,7 @@ def test_a_run_whose_ledger_balances_completes_at_once() -> None:
             "skipped": 0,
             "gone": 1,
         },
+        "kept": 0,
         "unaccounted": 0,
         "reason": "",
     }
@@ -69,13 +67,14 @@ def test_rows_that_never_arrive_fail_the_run_and_silent_groups_are_named() -> No
     stage.arrive(0, 0, stored=5)
     stage.arrive(1, 1, stored=5)
 
-    answer = stage(30, tally={"queued": 30}, awaited=["110", "11"])
+    answer = stage(30, tally={"queued": 30}, awaited=["0a0a00", "0505"])
 
     assert answer["status"] == "failed"
     assert answer["unaccounted"] == 20
     assert "20 rows that were put on the stream" in answer["reason"]
-    # Group 0/2 had nothing to store.
-    assert answer["reason"].partition("nothing has: ")[2].startswith("0/1 1/0;")
+    # Group 0/2 had nothing to store; of group 0/0 half is there.
+    silent = answer["reason"].partition("not complete: ")[2]
+    assert silent.startswith("0/0 0/1 1/0;")
     assert stage.now == pytest.approx(45)
 
 
@@ -109,7 +108,7 @@ def test_rows_of_a_failed_group_that_were_written_all_the_same_are_stored() -> N
         20,
         tally={"queued": 10, "retry_later": 10},
         failed_groups=1,
-        failed=[{"chunk": 0, "groups": [1]}],
+        awaited=["0a--"],
     )
 
     assert answer["outcomes"]["stored"] == 16
@@ -128,7 +127,7 @@ def test_rows_of_failed_groups_do_not_stand_in_for_those_that_are_waited_for() -
         20,
         tally={"queued": 10, "retry_later": 10},
         failed_groups=1,
-        failed=[{"chunk": 0, "groups": [1]}],
+        awaited=["0a--"],
     )
 
     assert stage.now >= 3.0
@@ -136,16 +135,42 @@ def test_rows_of_failed_groups_do_not_stand_in_for_those_that_are_waited_for() -
     assert answer["outcomes"]["retry_later"] == 0
 
 
-def test_rows_of_failed_groups_without_a_name_are_what_is_too_many() -> None:
-    stage = Stage(retry_later=100)
-    stage.arrive(0, 0, stored=10)
-    stage.arrive(0, 1, stored=4)
+def test_a_line_too_many_of_one_group_does_not_stand_in_for_one_missing_of_another() -> None:
+    stage = Stage()
+    # Left over by an attempt that was superseded, while another group is delayed.
+    stage.arrive(0, 0, stored=100)
+    stage.arrive(0, 0, attempt=7, part=1, stored=50)
+    stage.arrive(0, 1, at=9.0, stored=100)
 
-    answer = stage(20, tally={"queued": 10, "retry_later": 10}, failed_groups=1)
+    answer = stage(200, tally={"queued": 200}, awaited=["2s2s"])
 
-    assert answer["outcomes"]["stored"] == 14
-    assert answer["outcomes"]["retry_later"] == 6
-    assert answer["unaccounted"] == 0
+    assert stage.now >= 9.0
+    assert (answer["status"], answer["outcomes"]["stored"]) == ("completed", 200)
+
+
+def test_the_lines_of_an_attempt_that_was_superseded_do_not_fail_a_run_that_is_whole() -> None:
+    stage = Stage()
+    stage.arrive(0, 0, attempt=1, part=0, stored=75)
+    stage.arrive(0, 0, fence=2, stored=150)
+    stage.arrive(0, 0, attempt=2, stored=150)
+
+    answer = stage(150, tally={"queued": 150}, awaited=["46"])
+
+    assert (answer["status"], answer["outcomes"]["stored"]) == ("completed", 150)
+    assert stage.naps == []
+
+
+def test_rows_that_a_newer_run_kept_out_are_unchanged_and_told() -> None:
+    stage = Stage()
+    stage.arrive(0, 0, stored=6, unchanged=4)
+
+    answer = stage(12, tally={"queued": 10, "unchanged": 2}, awaited=["0a"])
+
+    assert (answer["status"], answer["kept"], answer["unaccounted"]) == ("completed", 4, 0)
+    assert (answer["outcomes"]["stored"], answer["outcomes"]["unchanged"]) == (6, 6)
+    ending = stage.database.runs[RUN].ending
+    assert ending is not None
+    assert ending.kept == 4
 
 
 @pytest.mark.parametrize(
@@ -195,7 +220,7 @@ def test_the_groups_that_failed_are_logged_with_their_places(
         tally={"retry_later": 10},
         failed_groups=2,
         failures=[{**failure, "cause": "canary"}],
-        failed=[{"chunk": 1, "groups": [7, 8]}],
+        awaited=["", "00" * 7 + "----"],
     )
 
     (told,) = [json.loads(line) for line in lines.getvalue().splitlines() if "groups" in line]
@@ -314,28 +339,6 @@ def test_a_run_is_finished_even_when_old_ones_cannot_be_forgotten(
     monkeypatch.setattr(FakeRunLedger, "forget", fail)
 
     assert Stage()(0)["status"] == "completed"
-
-
-counts = st.integers(0, 50)
-
-
-@given(
-    promised=st.builds(Tally, *[counts] * 7),
-    theirs=counts,
-    late=counts,
-)
-def test_settling_neither_makes_nor_loses_users(promised: Tally, theirs: int, late: int) -> None:
-    """Whatever arrived, each user has one outcome: rows of failed groups leave `retry_later`."""
-    arrived = promised.queued - min(late, promised.queued)
-    theirs = min(theirs, promised.retry_later)
-    regular = Written(arrived, Tally(stored=arrived))
-    everything = Written(arrived + theirs, Tally(stored=arrived + theirs))
-
-    tally = settle(promised, regular, everything, all_named=True)
-
-    assert tally.queued == 0
-    assert tally.settled == promised.settled + arrived
-    assert min(tally.outcomes.values()) >= 0
 
 
 # --- a run that has a fault as a whole --------------------------------------------------------

@@ -155,7 +155,9 @@ def test_a_number_of_many_digits_is_put_on_the_stream_as_it_is(world: World, num
 def test_a_group_becomes_one_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-abc;Parent=def;Sampled=1")
     assert world.process(name, answers(2)) == Tally(queued=2)
-    assert world.records == [
+    (record,) = world.records
+    assert record.attempt
+    assert [record] == [
         Record(
             tenant="demo",
             run_id=RUN.id,
@@ -167,6 +169,8 @@ def test_a_group_becomes_one_record(world: World, monkeypatch: pytest.MonkeyPatc
             part=0,
             columns=("user_id", "name", "data"),
             rows=((0, "user 0", None), (1, "user 1", None)),
+            fence=RUN.fence,
+            attempt=record.attempt,
         )
     ]
     assert [key for key, _ in world.stream.records] == [f"{RUN.id}/4/1/0"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from batch_core.codec import compress, decompress, dump_json, parse_json
 from batch_core.records import PLAIN_BYTES, Record, decode, encode, encode_parts
 from batch_core.upsert import literal
+from batch_core.user_state import Mark
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 decimals = st.decimals(-(10**34), 10**34, places=30)
@@ -81,7 +82,7 @@ def test_a_record_that_does_not_say_it_is_replayed_is_not(change: dict[str, Any]
 
 @given(
     st.lists(st.tuples(st.integers(0, 2**63), st.binary(max_size=300).map(bytes.hex)), max_size=60),
-    st.integers(200, 3000),
+    st.integers(250, 3000),
 )
 def test_parts_hold_every_row_once_in_order_and_fit(
     rows: list[tuple[Any, ...]], limit: int
@@ -93,8 +94,25 @@ def test_parts_hold_every_row_once_in_order_and_fit(
     assert len({part.partition_key for part, _ in parts}) == len(parts)
     for part, data in parts:
         assert decode(data) == part
-        assert replace(part, part=0, rows=()) == replace(whole, rows=())
+        assert replace(part, part=0, rows=(), attempt=0) == replace(whole, rows=())
         assert len(part.partition_key) + len(data) <= limit or len(part.rows) == 1
+
+
+def test_the_parts_of_one_attempt_carry_one_number_and_those_of_another_a_different_one() -> None:
+    whole = record([(n, "x" * 100) for n in range(100)])
+
+    def attempts(of: Record) -> set[int]:
+        return {part.attempt for part, _ in encode_parts(of, limit=200)}
+
+    (number,) = attempts(whole)
+    assert attempts(whole) == {number}
+    for other in (
+        replace(whole, segment_id="another invocation"),
+        replace(whole, rows=whole.rows[1:]),
+        replace(whole, marks=(Mark(1, 1),)),
+    ):
+        assert len(attempts(other)) == 1
+        assert attempts(other) != {number}
 
 
 def test_a_record_that_fits_stays_whole() -> None:

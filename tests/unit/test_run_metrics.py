@@ -42,7 +42,7 @@ def test_the_line_beside_them_is_the_runs_whole_account_and_names_no_user() -> N
         tally={"queued": 9, "retry_later": 5, "skipped": 6},
         held_back={"backing_off": 1, "quarantined": 2, "carried_over": 3},
         failed_groups=1,
-        failed=[{"chunk": 0, "groups": [1]}],
+        awaited=["09--"],
         failures=[{"state": "Call API", "error": "E", "cause": "of user 4711"}],
     )
 
@@ -59,6 +59,7 @@ def test_the_line_beside_them_is_the_runs_whole_account_and_names_no_user() -> N
         "retry_later": 5,
         "skipped": 6,
         "gone": 0,
+        "kept": 0,
         "unaccounted": 0,
         "backing_off": 1,
         "quarantined": 2,

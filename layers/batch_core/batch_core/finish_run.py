@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from batch_core.balance import Balance, Place, awaited_rows, balance
 from batch_core.chunks import Chunk, unpack
 from batch_core.errors import DatabaseError, PayloadError
 from batch_core.observability import logger
 from batch_core.outcomes import Tally
-from batch_core.ports import Ending, PayloadStore, RunLedger, Written
+from batch_core.ports import Ending, PayloadStore, RunLedger
 from batch_core.run import Run
 from batch_core.run_fault import RunFault, fault_of
 from batch_core.settings.finish_run import FinishRunSettings
@@ -65,21 +66,19 @@ class RunFinisher:
         run = Run.from_json(event["run"])
         listed = int(event["listed"])
         promised = Tally.from_json(event["tally"])
-        failed = failed_groups(event)
+        awaited = awaited_rows(event)
         wait = min(WAIT_SECONDS, remaining_seconds - MARGIN_SECONDS)
-        regular = self._await(run, promised.queued, failed, wait)
-        everything = self.ledger.written(run.id) if failed else regular
-        tally = settle(promised, regular, everything, all_named=len(failed) == _count(event))
+        found = self._await(run, awaited, promised.queued, wait)
+        tally = found.settle(promised)
         unaccounted = listed - tally.settled
         fault = self._fault(event, listed, tally)
-        reason = self._judge(
-            event, run, listed, tally, fault=fault, missing=promised.queued - regular.rows
-        )
+        reason = self._judge(event, listed, tally, found, fault)
         status = "failed" if reason else "completed"
         ending = Ending(
             status=status,
             tally=tally,
             reason=reason,
+            kept=found.kept,
             called=int(event.get("called") or 0),
             api_ms=int(event.get("api_ms") or 0),
             stopped=int(event.get("stopped") or 0),
@@ -93,12 +92,13 @@ class RunFinisher:
         except DatabaseError as error:
             # The run is closed whatever becomes of this; the next one forgets what is left.
             logger.warning("old runs are still there", error=str(error))
-        _log_failed_groups(event)
+        _log_failed_groups(event, [place for place, rows in awaited.items() if rows is None])
         return {
             "status": status,
             "run_id": run.id,
             "listed": listed,
             "outcomes": tally.outcomes,
+            "kept": found.kept,
             "unaccounted": unaccounted,
             "reason": reason,
             # The workflow ends with it as its error.
@@ -106,16 +106,16 @@ class RunFinisher:
         }
 
     def _await(
-        self, run: Run, queued: int, failed: Sequence[tuple[int, int]], seconds: float
-    ) -> Written:
+        self, run: Run, awaited: Mapping[Place, int | None], queued: int, seconds: float
+    ) -> Balance:
         """Look until the rows that were queued have arrived, or the time is over."""
         deadline = self.clock() + seconds
         pause = _FIRST_PAUSE
         while True:
-            written = self.ledger.written(run.id, excluding=failed)
+            found = balance(awaited, queued, self.ledger.written(run.id, run.fence))
             left = deadline - self.clock()
-            if written.rows >= queued or left <= 0:
-                return written
+            if found.complete or left <= 0:
+                return found
             self.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
@@ -147,20 +147,18 @@ class RunFinisher:
     def _judge(
         self,
         event: Mapping[str, Any],
-        run: Run,
         listed: int,
         tally: Tally,
-        *,
+        found: Balance,
         fault: RunFault | None,
-        missing: int,
     ) -> str:
         """Say why the run failed, or nothing when it did not."""
         faults = [fault.reason] if fault else []
-        if missing > 0:
-            silent = sorted(awaited_groups(event) - self.ledger.groups_written(run.id))
+        if not found.complete:
+            silent = [f"{chunk}/{group}" for chunk, group in found.silent]
             faults.append(
-                f"{missing} rows that were put on the stream have not reached the database; groups "
-                f"(chunk/group) of which nothing has: {_some([f'{c}/{g}' for c, g in silent])}"
+                f"{found.missing} rows that were put on the stream have not reached the database; "
+                f"groups (chunk/group) that are not complete: {_some(silent)}"
             )
         if listed != tally.settled:
             faults.append(
@@ -193,48 +191,7 @@ class RunFinisher:
         return "; ".join(faults)[:REASON_CHARS]
 
 
-def settle(promised: Tally, regular: Written, everything: Written, *, all_named: bool) -> Tally:
-    """Replace the promise of queued rows by what became of them.
-
-    Parameters
-    ----------
-    promised
-        What the states counted; the users of failed groups are all `retry_later` in it.
-    regular
-        What was written for groups that did not fail.
-    everything
-        What was written for all groups: a group may fail after its rows were put on the stream.
-    all_named
-        Whether the failed groups are all known by name. If not, what was written beyond the
-        promise is theirs.
-    """
-    theirs = everything.rows - regular.rows
-    if not all_named:
-        theirs += max(regular.rows - promised.queued, 0)
-    moved = min(theirs, promised.retry_later)
-    return replace(promised + everything.tally, queued=0, retry_later=promised.retry_later - moved)
-
-
-def failed_groups(event: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """The (chunk, group) pairs that the workflow names as failed."""
-    return [
-        (int(chunk["chunk"]), int(group))
-        for chunk in event.get("failed") or []
-        for group in chunk["groups"]
-    ]
-
-
-def awaited_groups(event: Mapping[str, Any]) -> set[tuple[int, int]]:
-    """The (chunk, group) pairs that put rows on the stream: one mark per group, chunk by chunk."""
-    return {
-        (chunk, group)
-        for chunk, groups in enumerate(event.get("awaited") or [])
-        for group, mark in enumerate(groups)
-        if mark == "1"
-    }
-
-
-def _log_failed_groups(event: Mapping[str, Any]) -> None:
+def _log_failed_groups(event: Mapping[str, Any], failed: Sequence[Place]) -> None:
     """Name the groups that failed.
 
     An environment that was killed logs nothing itself, and the workflow's errors alone do not say
@@ -250,9 +207,9 @@ def _log_failed_groups(event: Mapping[str, Any]) -> None:
             "state": told.get((chunk, group), {}).get("state"),
             "error": told.get((chunk, group), {}).get("error"),
         }
-        for chunk, group in failed_groups(event)
+        for chunk, group in failed[:_LOGGED]
     ]
-    logger.error("groups failed", count=count, groups=groups[:_LOGGED])
+    logger.error("groups failed", count=count, groups=groups)
 
 
 def _count(event: Mapping[str, Any]) -> int:

@@ -215,6 +215,8 @@ class Ending:
 
     Parameters
     ----------
+    kept
+        Rows that were not written since a newer run has the say.
     called, api_ms
         Users whose calls were made, and the milliseconds that their groups took all together.
     stopped
@@ -228,6 +230,7 @@ class Ending:
     status: str
     tally: Tally
     reason: str
+    kept: int = 0
     called: int = 0
     api_ms: int = 0
     stopped: int = 0
@@ -237,10 +240,23 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the ledger knows about the records that arrived for some groups of a run."""
+    """What the ledger has of one attempt at a group.
 
+    Parameters
+    ----------
+    rows
+        How many arrived.
+    tally
+        What became of them.
+    kept
+        How many of them were not written since a newer run has the say; they are `unchanged`.
+    """
+
+    chunk: int
+    group: int
     rows: int
     tally: Tally
+    kept: int = 0
 
 
 class RunLedger(Protocol):
@@ -259,12 +275,8 @@ class RunLedger(Protocol):
         """Record what was listed, if the run's last lease is this one; says whether it is."""
         ...
 
-    def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
-        """Sum the records written so far, leaving out these (chunk, group) pairs."""
-        ...
-
-    def groups_written(self, run_id: str) -> set[tuple[int, int]]:
-        """Name the (chunk, group) pairs of a run of which a record was written."""
+    def written(self, run_id: str, fence: int) -> list[Written]:
+        """Tell what was written so far under a lease, for each attempt at each group."""
         ...
 
     def close(self, run: Run, ending: Ending) -> bool:

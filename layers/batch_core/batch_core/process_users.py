@@ -112,6 +112,7 @@ class _Group:
             rows=tuple(self.rows),
             failures=tuple(self.failed_before),
             marks=tuple(self.marks),
+            fence=run.fence,
         )
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from zlib import crc32
 
 from batch_core.codec import (
     compress,
@@ -28,6 +29,10 @@ VERSION: Final = 1
 EXACT_VERSION: Final = 2
 # A record that inflates beyond this was not made here.
 PLAIN_BYTES: Final = 16 * KIB * KIB
+ATTEMPT_BITS: Final = 32
+
+type Place = tuple[str, int, int, int, int, int]
+"""Run, fence, chunk, group, attempt and part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,11 @@ class Record:
         What became of users of the group that have no row here and failed, or have recovered.
     replayed
         Put back by a person after its run had closed: the run's account leaves it out.
+    fence
+        The lease under which it was made.
+    attempt
+        Tells one attempt at the group from another, such as a retry: a number made of everything
+        that bears on how the group is cut into parts.
     """
 
     tenant: str
@@ -70,6 +80,13 @@ class Record:
     failures: tuple[tuple[int | str, int], ...] = ()
     marks: tuple[Mark, ...] = ()
     replayed: bool = False
+    fence: int = 0
+    attempt: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Its line in the ledger."""
+        return self.run_id, self.fence, self.chunk, self.group, self.attempt, self.part
 
     @property
     def partition_key(self) -> str:
@@ -89,26 +106,30 @@ class RejectedRow:
 
 def encode(record: Record) -> bytes:
     """Write a record as it travels."""
+    return compress(_plain(record))
+
+
+def _plain(record: Record) -> bytes:
     rows, wide = dump_exact(record.rows)
-    return compress(
-        dump_json(
-            {
-                "v": EXACT_VERSION if wide else VERSION,
-                "tenant": record.tenant,
-                "run": record.run_id,
-                "chunk": record.chunk,
-                "group": record.group,
-                "version": record.version,
-                "trace": record.trace_id,
-                "segment": record.segment_id,
-                "part": record.part,
-                "columns": record.columns,
-                "rows": embedded(rows),
-                "failures": record.failures,
-                "marks": [mark.to_json() for mark in record.marks],
-                "replayed": record.replayed,
-            }
-        )
+    return dump_json(
+        {
+            "v": EXACT_VERSION if wide else VERSION,
+            "tenant": record.tenant,
+            "run": record.run_id,
+            "chunk": record.chunk,
+            "group": record.group,
+            "version": record.version,
+            "trace": record.trace_id,
+            "segment": record.segment_id,
+            "part": record.part,
+            "columns": record.columns,
+            "rows": embedded(rows),
+            "failures": record.failures,
+            "marks": [mark.to_json() for mark in record.marks],
+            "replayed": record.replayed,
+            "fence": record.fence,
+            "attempt": record.attempt,
+        }
     )
 
 
@@ -145,6 +166,8 @@ def decode(data: bytes) -> Record:
             failures=tuple((user, int(count)) for user, count in fields.get("failures", ())),
             marks=tuple(map(Mark.from_json, fields.get("marks", ()))),
             replayed=fields.get("replayed") is True,
+            fence=int(fields.get("fence", 0)),
+            attempt=int(fields.get("attempt", 0)),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a record of this project: {error}") from error
@@ -157,6 +180,7 @@ def encode_parts(record: Record, *, limit: int = PUT_UNIT_BYTES) -> list[tuple[R
     whole.
     """
     parts: list[tuple[Record, bytes]] = []
+    record = replace(record, attempt=crc32(_plain(record)))
     _split(record, record.rows, record.marks, limit, parts)
     return parts
 

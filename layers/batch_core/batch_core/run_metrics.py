@@ -65,6 +65,7 @@ class RunMetrics:
                 "coverage": coverage,
                 "listed": answer["listed"],
                 **outcomes,
+                "kept": answer["kept"],
                 "unaccounted": answer["unaccounted"],
                 **held_back,
                 "failed_groups": int(event.get("failed_groups") or 0),

@@ -22,7 +22,7 @@ from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
 from batch_core.observability import debugging, logger, pseudonym
 from batch_core.outcomes import Outcome
-from batch_core.records import Record, RejectedRow, decode
+from batch_core.records import ATTEMPT_BITS, Record, RejectedRow, decode
 from batch_core.upsert import is_name
 from batch_core.user_state import class_of_row
 
@@ -126,6 +126,8 @@ class RowWriter:
         if (
             not 0 < len(record.run_id) <= _RUN_ID_CHARS
             or not 0 <= record.version <= _VERSION_MAX
+            or not 0 <= record.fence <= _VERSION_MAX
+            or not 0 <= record.attempt < 2**ATTEMPT_BITS
             or any(not 0 <= number <= _NUMBER_MAX for number in numbers)
         ):
             raise ValueError("a number or the run's name is out of range")

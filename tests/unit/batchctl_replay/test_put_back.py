@@ -141,7 +141,7 @@ def test_the_account_of_a_closed_run_does_not_change_when_its_rejected_rows_are_
     stage.replay()
     stage.deliver()
 
-    place = (RUN, 3, 7, 0)
+    place = (RUN, 0, 3, 7, 0, 0)
     assert stage.database.records[place] == account[place]
     assert stage.texts() == {**ALL, 5: "five"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import ssl
 import time
 from contextlib import suppress
@@ -43,6 +44,8 @@ LOCK_ATTEMPTS: Final = 4
 # An error that nobody knows may pass, and may be the statement's own.
 UNKNOWN_ATTEMPTS: Final = 3
 _BACKOFF_SECONDS: Final = 0.2
+# Records, duplicates, warnings.
+_SAID: Final = 3
 
 # Either of them makes the server refuse a value that does not fit. Without one it cuts the value,
 # makes it zero or empties it, stores that, and reports nothing but a warning.
@@ -90,6 +93,19 @@ class Session:
         except Exception as error:
             # Rows are written by hand, into bytes.
             raise classify(error, of_rows=text is sql) from error
+
+    def upsert(self, sql: bytes) -> int:
+        """Run an upsert; return how many of its rows it inserted or changed, as far as is known.
+
+        The server counts an inserted row once and a changed one twice. How many were changed, it
+        says beside that, if the statement has several rows: "Records: 3  Duplicates: 1 ...", the
+        words in its own language.
+        https://dev.mysql.com/doc/c-api/9.1/en/mysql-info.html
+        """
+        counted = self.execute(sql)
+        said = self._connection._result.message or b""  # type: ignore[attr-defined]  # absent from the stubs
+        numbers = [int(number) for number in re.findall(rb"\d+", said)[-3:]]
+        return counted - numbers[1] if len(numbers) == _SAID else min(counted, 1)
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a query and return all its rows."""

@@ -5,7 +5,6 @@ Every time is the database's: two environments whose clocks differ agree on who 
 
 from __future__ import annotations
 
-from itertools import batched
 from typing import TYPE_CHECKING, Final
 
 from batch_core.codec import dump_json, parse_json
@@ -15,15 +14,12 @@ from batch_core.ports import LastRun, Lease, Written
 from batch_core.upsert import identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from batch_core.adapters.mysql_connection import Database, Session
     from batch_core.ports import Ending, Listing
     from batch_core.run import Run, Slot
 
-# Pairs of numbers named in one statement; 12 bytes each at most.
-_PAIRS: Final = 500
 # What is forgotten at a time, so that no statement holds locks for long.
 _FORGET_RUNS: Final = 20
 _FORGET_ROWS: Final = 5_000
@@ -112,34 +108,18 @@ class MySqlRunLedger:
 
         return self._database.ask(work)
 
-    def written(self, run_id: str, *, excluding: Sequence[tuple[int, int]] = ()) -> Written:
-        """Sum the records written so far, leaving out these (chunk, group) pairs."""
-
-        def work(session: Session) -> Written:
-            total = _sum(session, run_id, "", ())
-            for pairs in batched(excluding, _PAIRS, strict=False):
-                named = ",".join(["(%s,%s)"] * len(pairs))
-                part = _sum(
-                    session,
-                    run_id,
-                    f" AND (chunk, grp) IN ({named})",
-                    [number for pair in pairs for number in pair],
-                )
-                total = [all_ - these for all_, these in zip(total, part, strict=True)]
-            rows, stored, rejected, gone = total
-            return Written(rows, Tally(stored=stored, rejected=rejected, gone=gone))
-
-        return self._database.ask(work)
-
-    def groups_written(self, run_id: str) -> set[tuple[int, int]]:
-        """Name the (chunk, group) pairs of a run of which a record was written."""
-        return set(
-            self._database.ask(
-                lambda session: session.rows(
-                    "SELECT DISTINCT chunk, grp FROM batch_record WHERE run_id = %s", (run_id,)
-                )
+    def written(self, run_id: str, fence: int) -> list[Written]:
+        """Tell what was written so far under a lease, for each attempt at each group."""
+        # The release before this one writes no fence.
+        rows = self._database.ask(
+            lambda session: session.rows(
+                "SELECT chunk, grp, SUM(`rows`), SUM(`stored`), SUM(kept), SUM(rejected), SUM(gone)"
+                " FROM batch_record WHERE run_id = %s AND fence IN (0, %s)"
+                " GROUP BY chunk, grp, attempt",
+                (run_id, fence),
             )
         )
+        return [_written(*map(int, row)) for row in rows]
 
     def close(self, run: Run, ending: Ending) -> bool:
         """Write the run's end, if its last lease is this one; says whether it is.
@@ -151,6 +131,7 @@ class MySqlRunLedger:
             values: dict[str, object] = {
                 "status": ending.status,
                 "reason": ending.reason[:REASON_CHARS],
+                "kept": ending.kept,
                 "called": ending.called,
                 "api_ms": ending.api_ms,
                 "stopped": ending.stopped,
@@ -208,15 +189,11 @@ def _holds(session: Session, run: Run) -> bool:
     )
 
 
-def _sum(session: Session, run_id: str, condition: str, values: Sequence[int]) -> list[int]:
-    row = session.row(
-        "SELECT COALESCE(SUM(`rows`), 0), COALESCE(SUM(`stored`), 0),"  # noqa: S608
-        " COALESCE(SUM(rejected), 0), COALESCE(SUM(gone), 0) FROM batch_record WHERE run_id = %s"
-        + condition,
-        (run_id, *values),
-    )
-    assert row is not None
-    return [int(value) for value in row]
+def _written(
+    chunk: int, group: int, rows: int, stored: int, kept: int, rejected: int, gone: int
+) -> Written:
+    tally = Tally(stored=stored, unchanged=kept, rejected=rejected, gone=gone)
+    return Written(chunk, group, rows, tally, kept)
 
 
 def _last_run(session: Session) -> LastRun | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,19 +10,31 @@ from batch_core.errors import GoneError
 from batch_core.job import Table
 from batch_core.outcomes import Outcome
 from batch_core.records import RejectedRow
-from batch_core.upsert import Upsert, isolate
+from batch_core.upsert import Upsert, identifier, isolate, literal
 from batch_core.user_state import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from batch_core.adapters.mysql_connection import Database, Session
-    from batch_core.records import Record
+    from batch_core.records import Place, Record
 
-_LEDGER: Final = Upsert.overwriting(
-    "batch_record",
-    key=("run_id", "chunk", "grp", "part"),
-    columns=("rows", "stored", "rejected", "gone"),
+# A record that is delivered again overwrites its own line, but a row that it had stored does not
+# become one that was kept because a newer run has written it since. Assignments run from left to
+# right and see what was assigned before them.
+_LEDGER: Final = Upsert.of(
+    "`batch_record`",
+    (
+        *("run_id", "fence", "chunk", "grp", "attempt", "part"),
+        *("`rows`", "`stored`", "kept", "rejected", "gone"),
+    ),
+    (
+        "`rows`=VALUES(`rows`)",
+        "`stored`=LEAST(GREATEST(`stored`,VALUES(`stored`)),VALUES(`stored`)+VALUES(kept))",
+        "kept=VALUES(`stored`)+VALUES(kept)-`stored`",
+        "rejected=VALUES(rejected)",
+        "gone=VALUES(gone)",
+    ),
 )
 # Guarded like the job's table: a mark that arrives late does not undo a newer one.
 _USERS: Final = Upsert.guarded(Table("batch_user", ()), ("user_id", "failures", "error", "said"))
@@ -63,20 +75,17 @@ class MySqlRowStore:
             When nothing of it is stored, retries included.
         """
         # A record that was delivered twice counts once; what is replayed of it is another one.
-        unique = list({(_name(record), record.replayed): record for record in records}.values())
+        unique = list({(record.place, record.replayed): record for record in records}.values())
         lines, unwritable = _lines(table, unique)
 
         def work(session: Session) -> list[RejectedRow]:
-            rejected = [*unwritable, *_write_lines(session, table, lines)]
+            kept: Counter[Place] = Counter()
+            rejected = [*unwritable, *_write_lines(session, table, lines, kept)]
             _mark(session, unique, rejected)
-            _enter(session, unique, rejected)
+            _enter(session, unique, rejected, kept)
             return rejected
 
         return self._database.transact(work)
-
-
-def _name(record: Record) -> tuple[str, int, int, int]:
-    return record.run_id, record.chunk, record.group, record.part
 
 
 def _column_sets(records: Iterable[Record]) -> set[tuple[str, ...]]:
@@ -102,7 +111,9 @@ def _lines(table: Table, records: Sequence[Record]) -> tuple[list[_Line], list[R
     return lines, rejected
 
 
-def _write_lines(session: Session, table: Table, lines: Sequence[_Line]) -> list[RejectedRow]:
+def _write_lines(
+    session: Session, table: Table, lines: Sequence[_Line], kept: Counter[Place]
+) -> list[RejectedRow]:
     rejected: list[RejectedRow] = []
     pending = lines
     while pending:
@@ -115,28 +126,59 @@ def _write_lines(session: Session, table: Table, lines: Sequence[_Line]) -> list
                 older.append(known)
             elif line is not known:
                 older.append(line)
-        failed = _write_newest(session, table, sorted(newest.values(), key=lambda x: x.order))
+        in_order = sorted(newest.values(), key=lambda x: x.order)
+        failed = _write_newest(session, table, in_order, kept)
         rejected.extend(failed)
         # Where the newest row of a user cannot be stored, the one before it gets its chance.
         keys = {row.row[0] for row in failed}
         pending = [line for line in older if line.row[0] in keys]
+        kept.update(
+            line.record.place
+            for line in older
+            if line.row[0] not in keys and line.record.version < newest[line.row[0]].record.version
+        )
     return rejected
 
 
-def _write_newest(session: Session, table: Table, lines: Sequence[_Line]) -> list[RejectedRow]:
+def _write_newest(
+    session: Session, table: Table, lines: Sequence[_Line], kept: Counter[Place]
+) -> list[RejectedRow]:
     rejected: list[RejectedRow] = []
     for columns in sorted(_column_sets(line.record for line in lines)):
         upsert = Upsert.guarded(table, columns)
         same = [line for line in lines if line.record.columns == columns]
 
         def act(part: Sequence[_Line], upsert: Upsert = upsert) -> None:
-            session.execute(upsert.statement([line.text for line in part]))
+            written = session.upsert(upsert.statement([line.text for line in part]))
+            if written < len(part):
+                kept.update(_kept(session, table, part))
 
         for part in upsert.split([line.text for line in same]):
             for line, error in isolate(same[part], act):
                 outcome = Outcome.GONE if isinstance(error, GoneError) else Outcome.REJECTED
                 rejected.append(RejectedRow(line.record, line.row, outcome, str(error)))
     return rejected
+
+
+def _kept(session: Session, table: Table, lines: Sequence[_Line]) -> Counter[Place]:
+    """Count, for each record, the rows that a newer one kept out.
+
+    The statement that could not write them has locked them, and a locking read sees what is there,
+    whatever this transaction has read before.
+    """
+    kept: Counter[Place] = Counter()
+    by_record: dict[Place, list[_Line]] = defaultdict(list)
+    for line in lines:
+        by_record[line.record.place].append(line)
+    for place, own in by_record.items():
+        keys = ",".join(literal(line.row[0]) for line in own)
+        row = session.row(
+            f"SELECT COUNT(*) FROM {identifier(table.name)} WHERE {identifier(table.key)} IN"  # noqa: S608
+            f" ({keys}) AND {identifier(table.version)} > {own[0].record.version:d} FOR UPDATE"
+        )
+        assert row is not None
+        kept[place] += row[0]
+    return kept
 
 
 def _mark(session: Session, records: Sequence[Record], rejected: Sequence[RejectedRow]) -> None:
@@ -151,12 +193,22 @@ def _mark(session: Session, records: Sequence[Record], rejected: Sequence[Reject
         session.execute(_USERS.statement(rows[part]))
 
 
-def _enter(session: Session, records: Sequence[Record], rejected: Sequence[RejectedRow]) -> None:
-    lost = Counter((_name(row.record), row.outcome) for row in rejected if not row.record.replayed)
+def _enter(
+    session: Session,
+    records: Sequence[Record],
+    rejected: Sequence[RejectedRow],
+    kept: Counter[Place],
+) -> None:
+    lost = Counter((row.record.place, row.outcome) for row in rejected if not row.record.replayed)
     entries = []
-    for record in sorted((record for record in records if not record.replayed), key=_name):
-        name, rows = _name(record), len(record.rows)
-        refused, gone = lost[name, Outcome.REJECTED], lost[name, Outcome.GONE]
-        entries.append(_LEDGER.row((*name, rows, rows - refused - gone, refused, gone)))
+    for record in sorted((record for record in records if not record.replayed), key=_place):
+        place, rows = record.place, len(record.rows)
+        refused, gone = lost[place, Outcome.REJECTED], lost[place, Outcome.GONE]
+        stored = rows - refused - gone - kept[place]
+        entries.append(_LEDGER.row((*place, rows, stored, kept[place], refused, gone)))
     for part in _LEDGER.split(entries):
         session.execute(_LEDGER.statement(entries[part]))
+
+
+def _place(record: Record) -> Place:
+    return record.place
