@@ -18,7 +18,7 @@ from batchctl.aws import ClientFactory, aws_client_factory
 from batchctl.commands.options import DEFAULT_TENANT, Json, Profile, Region, Tenant
 from batchctl.commands.target import in_role, refuse, signed_in
 from batchctl.doctor.checks import Finding, Status, findings
-from batchctl.doctor.facts import Place
+from batchctl.doctor.facts import Facts, Place
 from batchctl.doctor.gather import gather
 from batchctl.errors import BatchctlError
 from batchctl.local.cloud import LocalCloud
@@ -57,17 +57,18 @@ def doctor(
     """
     if stack is None:
         refuse({"--role": role, "--region": region, "--profile": profile}, "with --stack")
-        found = examine_locally(LocalCloud(), tenant)
+        facts = examine_locally(LocalCloud(), tenant)
     else:
         caller = signed_in(region, profile)
         session = caller if role is None else in_role(caller, role)
-        found = examine(
+        facts = examine(
             stack,
             session.region_name,
             find_stack(session, stack),
             aws_client_factory(session),
             caller=aws_client_factory(caller),
         )
+    found = findings(facts)
     if as_json:
         sys.stdout.write(json.dumps([asdict(each) for each in found], indent=2) + "\n")
     else:
@@ -76,17 +77,17 @@ def doctor(
         raise typer.Exit(1)
 
 
-def examine_locally(cloud: LocalCloud, tenant: str) -> list[Finding]:
+def examine_locally(cloud: LocalCloud, tenant: str) -> Facts:
     """Look after a tenant of the local cloud. Raises BatchctlError when it is not there."""
     stack = cloud.stack(tenant)
     region = str(cloud.session().region_name)
     place = Place(tenant, stack.name, region, stack.parameters)
-    return findings(gather(place, cloud.client, caller=cloud.client, stack=stack, local=True))
+    return gather(place, cloud.client, caller=cloud.client, stack=stack, local=True)
 
 
 def examine(
     name: str, region: str, stack: Stack | None, client: ClientFactory, *, caller: ClientFactory
-) -> list[Finding]:
+) -> Facts:
     """Look after a stack on AWS, or after what is to become one.
 
     Parameters
@@ -104,7 +105,7 @@ def examine(
     if stack is not None and not stack.is_complete:
         stack = None
     place = place_of(name, region, stack, _listed())
-    return findings(gather(place, client, caller=caller, stack=stack, local=False))
+    return gather(place, client, caller=caller, stack=stack, local=False)
 
 
 def _listed() -> Sequence[Listed]:

@@ -19,7 +19,7 @@ from batchctl.commands.options import JsonLine, Profile, Region
 from batchctl.commands.run import Wish, advice, perform
 from batchctl.commands.states import verify_states
 from batchctl.commands.target import Target, deployed, signed_in
-from batchctl.doctor.checks import DATABASE, Finding, Status
+from batchctl.doctor.checks import DATABASE, Finding, Status, findings
 from batchctl.errors import BatchctlError, UsageError
 from batchctl.migrations import migrate
 from batchctl.run.report import RunReport
@@ -60,7 +60,7 @@ def verify(
     First it looks around as `batchctl doctor` does, and ends where the database cannot be used.
     The run asks everybody, also who failed before and is not due yet. The status is 0 only when it
     completed with everybody accounted for, somebody's answer came to something if anybody is
-    listed, and no alarm has begun to ring since the deployment.
+    listed or was listed before, and no alarm has begun to ring since the deployment.
     """
     if stack is None:
         if not states:
@@ -74,13 +74,14 @@ def verify(
         verify_states(target.client, definition, as_json=as_json)
         return
     caller = target.client if role is None else aws_client_factory(signed_in(region, profile))
-    look_first(examine(stack, target.region, target.stack, target.client, caller=caller))
+    facts = examine(stack, target.region, target.stack, target.client, caller=caller)
+    look_first(findings(facts))
     migrate(target.client, target.stack, console.step)
     alarms = Alarms(target.client, target.stack.name)
     report = first_run(target)
     # Of a run that failed, too: what it makes ring has begun before the way back is deployed.
     heard = alarms.watch(alarm_seconds, to_the_end=not report.verdict.good)
-    fault = fault_of(report, heard)
+    fault = fault_of(report, heard, listed_before=facts.listed)
     if as_json:
         alarmed = {"watched": len(alarms.names), "ringing": heard.begun, "before": heard.before}
         line = {**report.line(), "alarms": alarmed, "verified": fault is None}
@@ -115,14 +116,22 @@ def look_first(found: Sequence[Finding]) -> None:
             )
 
 
-def fault_of(report: RunReport, heard: Heard) -> str | None:
-    """Say why a run and the alarms behind it do not speak for a deployment; None when they do."""
+def fault_of(report: RunReport, heard: Heard, *, listed_before: int = 0) -> str | None:
+    """Say why a run and the alarms behind it do not speak for a deployment; None when they do.
+
+    `listed_before` is how many users the runs before the deployment listed.
+    """
     verdict = report.verdict
     if not verdict.good:
         return verdict.reason or f"its run ended as {verdict.status}"
     if verdict.listed and not verdict.served:
         became = ", ".join(f"{count} {name}" for name, count in verdict.outcomes.items() if count)
         return f"of {verdict.listed} users listed nobody's answer came to anything ({became})"
+    if listed_before and not verdict.listed:
+        return (
+            f"nobody is listed any more, and the last runs listed {listed_before} users. Where that"
+            " is right, it passes after ten more runs"
+        )
     if heard.begun:
         return f"since it was deployed {', '.join(heard.begun)} began to ring"
     return None

@@ -117,6 +117,8 @@ class Facts:
         None where the functions are in no VPC.
     missing_roles
         Those of access.yaml that are not there.
+    listed
+        How many users the tenant's last runs listed, the most of any.
     """
 
     place: Place
@@ -127,3 +129,4 @@ class Facts:
     api: ApiAnswer | Refused
     network: Network | Unknown | None
     missing_roles: Sequence[str] | Unknown
+    listed: int = 0

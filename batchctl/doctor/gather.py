@@ -61,17 +61,19 @@ def gather(
         if (arn := place.parameters[name])
     }
     token = texts.get(_OF_API)
+    database, listed = (_NOT_DEPLOYED, 0) if stack is None else _database(client, stack)
     return Facts(
         place=place,
         concurrency=_known(lambda: _concurrency(client)),
         builds=_known(lambda: _builds(caller))
         if place.wave is not None
         else Unknown("no pipeline"),
-        database=_NOT_DEPLOYED if stack is None else _database(client, stack),
+        database=database,
         secrets={name: _secret(name, text, place) for name, text in texts.items()},
         api=_api(place.parameters["ApiBaseUrl"], token if isinstance(token, str) else "", local),
         network=_known(lambda: _network(client, place)) if place.parameters["SubnetIds"] else None,
         missing_roles=_known(lambda: list(_missing_roles(client, place))),
+        listed=listed,
     )
 
 
@@ -102,18 +104,20 @@ def _builds(client: ClientFactory) -> Builds | Unknown:
 # --- the database, from inside the stack ----------------------------------------------------------
 
 
-def _database(client: ClientFactory, stack: Stack) -> ServerFacts | Refused | Unknown:
+def _database(client: ClientFactory, stack: Stack) -> tuple[ServerFacts | Refused | Unknown, int]:
+    """What Migrate tells of the database, and how many users were listed lately."""
     try:
         told = look(client, stack)
     except BatchctlError as error:
-        return Refused(str(error))
+        return Refused(str(error)), 0
     except (BotoCoreError, ClientError) as error:
-        return Unknown(f"Migrate cannot be asked: {error}")
+        return Unknown(f"Migrate cannot be asked: {error}"), 0
     if told is None:
-        return Unknown("the code that is deployed cannot look yet: deploy, then look again")
+        return Unknown("the code that is deployed cannot look yet: deploy, then look again"), 0
     if "refused" in told:
-        return Refused(str(told["refused"]))
-    return ServerFacts(**{**told, "rights": frozenset(told["rights"])})
+        return Refused(str(told["refused"])), 0
+    listed = int(told.pop("listed"))
+    return ServerFacts(**{**told, "rights": frozenset(told["rights"])}), listed
 
 
 # --- secrets --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import batch_core
 import job
 from batch_core.adapters.mysql import connect
+from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.migrate import Migrator, check
 from batch_core.observability import observed
@@ -24,9 +25,10 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # no
     With `{"check": true}` only look at the database.
     """
     settings = MigrateSettings.from_env()
-    store = MySqlSchemaStore(connect(settings, read_seconds=STATEMENT_SECONDS))
+    database = connect(settings, read_seconds=STATEMENT_SECONDS)
+    store = MySqlSchemaStore(database)
     if event.get("check"):
-        return check(store)
+        return check(store, MySqlRunLedger(database))
     migrate = Migrator(
         store=store,
         folders=[

@@ -159,12 +159,14 @@ def test_a_function_can_be_imported_without_its_environment(name: str) -> None:
 
 def test_a_check_tells_what_the_database_is_and_applies_nothing(stack: Schema) -> None:
     with stack.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("DROP TABLE batch_migration")
+        cursor.execute("DROP TABLE batch_migration, batch_run")
 
     (told,) = migrate.lambda_handler({"check": True}, CONTEXT).values()
 
-    assert {"version", "sql_mode", "character_set", "collation", "rights", "role"} == told.keys()
+    facts = {"version", "sql_mode", "character_set", "collation", "rights", "role"}
+    assert facts | {"listed"} == told.keys()
     assert "INSERT" in told["rights"]
+    assert told["listed"] == 0
     with stack.connect() as connection, connection.cursor() as cursor:
         assert cursor.execute("SHOW TABLES LIKE 'batch_migration'") == 0
 

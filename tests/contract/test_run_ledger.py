@@ -147,6 +147,19 @@ def test_a_run_that_is_not_known_is_not_closed(world: World) -> None:
     assert not world.ledger.close(run(1), Ending("completed", Tally(), ""))
 
 
+def test_the_most_that_the_last_ten_runs_listed_is_known(world: World) -> None:
+    assert world.ledger.lately_listed() == 0
+
+    for number, users in enumerate([500, 7, *[3] * 9]):
+        slot = Slot("demo", TEN.at + timedelta(minutes=5 * number))
+        lease = opened(world, slot, "a", started=slot.at)
+        now = Run(slot.run_id, lease.version, lease.fence, 100, 0.0, 0.0)
+        world.ledger.listed(now, listing(users))
+        world.ledger.close(now, Ending("SUCCEEDED", Tally(), ""))
+
+    assert world.ledger.lately_listed() == 7
+
+
 def test_records_are_summed_for_their_run_alone(world: World) -> None:
     world.people(1, 2, 3)
     world.rows.write(TABLE, [record(0, [1, 2]), record(1, [3, 99])])

@@ -31,7 +31,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Play the pipeline's own steps, with enforced IAM and its real roles: a push to five tenants,
-    three broken ones that the canary stops, a repair, a tenant more and a tenant less.
+    four broken ones that the canary stops, a repair, a tenant more and a tenant less.
 
     The status is 1 when anything is not as expected.
     """

@@ -1,4 +1,4 @@
-"""What is rehearsed: five tenants, a push, three broken ones, a repair, a tenant more, one less.
+"""What is rehearsed: five tenants, a push, four broken ones, a repair, a tenant more, one less.
 
 Every act says what it expects; what is not as expected fails the rehearsal.
 """
@@ -41,6 +41,7 @@ JOB: Final = "layers/job/job.py"
 BROKEN: Final = ('told.get("score")', 'told.get("points")')
 BROKEN_TOO: Final = ('told.get("action")', 'told.get("deed")')
 _REQUEST: Final = "    return Request("
+LISTS_NOBODY: Final = ("WHERE u.active = 1", "WHERE u.active = 2")
 ASKS_NOBODY: Final = (_REQUEST, f'    raise RejectError("nobody is asked")\n{_REQUEST}')
 _NOTE: Final = '_text(told.get("note"), "note", 500)'
 GOOD: Final = (_NOTE, f"{_NOTE}.strip()")
@@ -136,6 +137,8 @@ class Rehearsal:
         self._set_canary(MaxRejectedPercent=100)
         self._stopped_by_the_canary(self._change("Ask nobody", *ASKS_NOBODY), good)
         self._set_canary(MaxRejectedPercent=5)
+        self.show.act("A push that lists nobody, of a tenant that had users")
+        self._stopped_by_the_canary(self._change("List nobody", *LISTS_NOBODY), good)
 
     def _stopped_by_the_canary(self, push: Push, good: Push) -> Passage:
         before = self._states()

@@ -198,6 +198,10 @@ class FakeRunLedger(RunLedger):
                 )
         return None
 
+    def lately_listed(self) -> int:
+        latest = list(self.database.runs.values())[-10:]
+        return max((run.listing.listed for run in latest if run.listing), default=0)
+
     def listed(self, run: Run, listing: Listing) -> bool:
         self.database.answer()
         known = self.database.runs.get(run.id)

@@ -15,7 +15,7 @@ from batch_core.errors import MigrationError, UnreachableDatabaseError
 from batch_core.job import Table
 from batch_core.migrate import Migrator, check, read, split
 from batch_core.ports import ServerFacts
-from tests.support.fakes import FakeSchemaStore
+from tests.support.fakes import FakeDatabase, FakeRunLedger, FakeSchemaStore
 from tests.support.table_facts import table_facts
 
 TABLE = Table("t", columns=("a", "b"))
@@ -133,11 +133,13 @@ def test_the_files_that_are_shipped_can_be_read(module: object) -> None:
 def test_a_check_tells_the_facts_or_why_there_are_none() -> None:
     store = FakeSchemaStore()
 
-    assert check(store)["check"]["version"] == "8.0.39"
-    assert check(store)["check"]["rights"] == sorted(store.server_facts.rights)
+    ledger = FakeRunLedger(FakeDatabase())
+    told = check(store, ledger)["check"]
+    assert (told["version"], told["listed"]) == ("8.0.39", 0)
+    assert told["rights"] == sorted(store.server_facts.rights)
 
     class Away(FakeSchemaStore):
         def server(self) -> ServerFacts:
             raise UnreachableDatabaseError("2003: cannot connect")
 
-    assert check(Away()) == {"check": {"refused": "2003: cannot connect"}}
+    assert check(Away(), ledger) == {"check": {"refused": "2003: cannot connect"}}

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from batch_core.errors import ConfigurationError, DatabaseError, MigrationError
+from batch_core.errors import ConfigurationError, DatabaseError, MigrationError, SchemaError
 from batch_core.job import Table
 from batch_core.observability import logger
-from batch_core.ports import SchemaStore, SqlFile
+from batch_core.ports import RunLedger, SchemaStore, SqlFile
 from batch_core.table_faults import faults_of
 
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
@@ -66,19 +66,27 @@ class Migrator:
         return {"applied": applied, "already": len(files) - len(applied)}
 
 
-def check(store: SchemaStore) -> dict[str, Any]:
+def check(store: SchemaStore, ledger: RunLedger) -> dict[str, Any]:
     """Look at the database and change nothing, for who cannot reach it: `batchctl doctor`.
 
     Returns
     -------
-    What :class:`~batch_core.ports.ServerFacts` holds, or why there are no facts as `refused`, below
-    the one key `check`, which a Migrate that knows no check would not answer with.
+    What :class:`~batch_core.ports.ServerFacts` holds and how many users were `listed` lately, or
+    why there are no facts as `refused`, below the one key `check`, which a Migrate that knows no
+    check would not answer with.
     """
     try:
-        facts = store.server()
+        facts, listed = store.server(), _lately_listed(ledger)
     except (ConfigurationError, DatabaseError) as error:
         return {"check": {"refused": str(error)}}
-    return {"check": {**asdict(facts), "rights": sorted(facts.rights)}}
+    return {"check": {**asdict(facts), "rights": sorted(facts.rights), "listed": listed}}
+
+
+def _lately_listed(ledger: RunLedger) -> int:
+    try:
+        return ledger.lately_listed()
+    except SchemaError:  # nothing was migrated yet
+        return 0
 
 
 def read(source: str, folder: Path) -> list[SqlFile]:

@@ -289,6 +289,16 @@ class RunLedger(Protocol):
         """
         ...
 
+    def lately_listed(self) -> int:
+        """How many users the last ten runs listed, the most of any; 0 before the first.
+
+        Raises
+        ------
+        SchemaError
+            When there is no ledger yet.
+        """
+        ...
+
     def forget(self, *, keep_days: int) -> None:
         """Delete some of the runs opened more than `keep_days` ago, with their records."""
         ...

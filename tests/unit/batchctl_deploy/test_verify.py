@@ -220,6 +220,15 @@ def test_a_run_in_which_nobody_was_asked_speaks_for_nothing() -> None:
     assert fault_of(report(verdict("SUCCEEDED", skipped=9)), QUIET) is not None
 
 
+def test_a_job_that_lists_nobody_any_more_is_not_taken_for_a_tenant_without_users() -> None:
+    nobody = report(verdict("SUCCEEDED"))
+
+    assert fault_of(nobody, QUIET, listed_before=0) is None
+    assert "last runs listed 50 users" in str(fault_of(nobody, QUIET, listed_before=50))
+    somebody = report(verdict("SUCCEEDED", stored=1))
+    assert fault_of(somebody, QUIET, listed_before=50) is None
+
+
 def test_everybody_is_asked_also_who_failed_before() -> None:
     wishes: list[Wish] = []
 

@@ -49,7 +49,8 @@ def test_who_has_neither_a_stack_nor_an_entry_is_told_to_add_one() -> None:
 def test_the_status_says_whether_something_is_bad_and_json_says_all(
     monkeypatch: pytest.MonkeyPatch, found: list[Finding], status: int
 ) -> None:
-    monkeypatch.setattr(doctor, "examine_locally", lambda *_: found)
+    monkeypatch.setattr(doctor, "examine_locally", lambda *_: None)
+    monkeypatch.setattr(doctor, "findings", lambda _: found)
 
     result = CliRunner().invoke(build_app(), ["doctor", "--json"])
 

@@ -121,7 +121,7 @@ SERVER = {
     ("told", "fact"),
     [
         (
-            migrate(json.dumps({"check": SERVER}).encode()),
+            migrate(json.dumps({"check": {**SERVER, "listed": 9}}).encode()),
             ServerFacts(**{**SERVER, "rights": frozenset({"INSERT", "SELECT"})}),  # type: ignore[arg-type]
         ),
         (migrate(b'{"check": {"refused": "1045: denied"}}'), Refused("1045: denied")),
@@ -151,7 +151,10 @@ def test_the_database_is_looked_at_by_the_stack(told: Answer, fact: object) -> N
                 return Aws(**{"lambda": [own]})(service)
             return super().__call__(service)
 
-    assert gathered(Each(), NONE, stack=STACK).database == fact
+    facts = gathered(Each(), NONE, stack=STACK)
+
+    assert facts.database == fact
+    assert facts.listed == (9 if isinstance(fact, ServerFacts) else 0)
 
 
 def test_before_there_is_a_stack_the_database_is_unknown() -> None:

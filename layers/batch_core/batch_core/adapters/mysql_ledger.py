@@ -26,6 +26,12 @@ _FORGET_ROWS: Final = 5_000
 REASON_CHARS: Final = 2_000
 
 
+_LATELY_LISTED: Final = (
+    "SELECT COALESCE(MAX(listed), 0) FROM"
+    " (SELECT listed FROM batch_run ORDER BY version DESC LIMIT 10) AS latest"
+)
+
+
 class MySqlRunLedger:
     """The tables `batch_run`, `batch_lease` and `batch_record`."""
 
@@ -157,6 +163,17 @@ class MySqlRunLedger:
             return True
 
         return self._database.transact(work)
+
+    def lately_listed(self) -> int:
+        """How many users the last ten runs listed, the most of any; 0 before the first.
+
+        Raises
+        ------
+        SchemaError
+            When there is no ledger yet.
+        """
+        ((most,),) = self._database.ask(lambda session: session.rows(_LATELY_LISTED))
+        return int(most)
 
     def forget(self, *, keep_days: int) -> None:
         """Delete runs opened more than `keep_days` ago, with their records, a few at a time."""
