@@ -119,7 +119,7 @@ def installed() -> list | None:
 def packaged(scratch: Path) -> list:
     """Fetch the package and its libraries, keep what the server needs, and return its command."""
     if not shutil.which("apt-get"):
-        raise FetchError("It is fetched by apt-get, which this machine does not have.")
+        raise FetchError("It is fetched by apt-get, and this machine does not have apt-get.")
     apt = own_apt(scratch)
     output([*apt, "update"], scratch, MirrorError)
     package = candidate(apt, scratch)

@@ -151,7 +151,7 @@ def test_keys_that_count_and_refer_and_triggers_are_among_the_facts(
     database: Database, mysql_store: MySqlSchemaStore
 ) -> None:
     statements = (
-        "CREATE TABLE parent (id BIGINT AUTO_INCREMENT PRIMARY KEY, n INT, KEY (n, id))",
+        "CREATE TABLE parent (id BIGINT AUTO_INCREMENT PRIMARY KEY, n INT, UNIQUE KEY (n, id))",
         "CREATE TABLE t (a BIGINT PRIMARY KEY, b INT, c BIGINT)",
         "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES parent (id)",
         "ALTER TABLE t ADD FOREIGN KEY (b, c) REFERENCES parent (n, id)",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
@@ -14,21 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchctl.local.home import CHECKOUT
+from tests.support.scripts import load
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    pass
 
 SCRIPT = CHECKOUT / "scripts" / "setup.py"
 
 
 @pytest.fixture
-def setup() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("setup_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def setup() -> Any:
+    return load("setup")
 
 
 def program(path: Path, text: str) -> Path:
@@ -72,6 +67,7 @@ def test_uv_is_asked_for_an_interpreter_when_none_is_found(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setattr(setup, "LOCAL", tmp_path)
+    monkeypatch.setattr(setup, "PAUSES_S", ())
     uv = program(tmp_path / "uv", "#!/bin/sh\nexit 2\n")
     monkeypatch.setattr(setup, "ensure_uv", lambda: [uv])
     with pytest.raises(setup.SetupError, match=r"Python 3\.13 is neither .*pyenv install 3\.13"):
@@ -189,8 +185,8 @@ def test_a_browser_is_installed_for_the_tests_alone_and_only_if_there_is_none(
 ) -> None:
     installed: list[str] = []
     monkeypatch.setattr(setup, "install_packages", lambda what, choices: installed.append(what))
-    for step in ("ensure_mariadb", "ensure_environments", "ensure_jsonata", "ensure_gates"):
-        monkeypatch.setattr(setup, step, lambda: False)
+    for step in ("mariadb", "environments", "jsonata", "gates", "mysql"):
+        monkeypatch.setattr(setup, f"ensure_{step}", lambda: False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert setup.main([]) == 0
     assert installed == []
@@ -309,11 +305,23 @@ def test_an_environment_that_was_made_whole_stays_whole(
 
 def test_a_demo_does_not_wait_for_the_gates(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    for step in ("mariadb", "environments", "jsonata", "gates", "browser"):
+    for step in ("mariadb", "environments", "jsonata", "gates", "mysql", "browser"):
         monkeypatch.setattr(setup, f"ensure_{step}", lambda step=step: made.append(step))
     assert setup.main([]) == 0
-    assert "gates" not in made
+    assert made == ["mariadb", "environments", "jsonata"]
     assert setup.main(["--gates"]) == 0
     assert made[-1] == "gates"
+    assert setup.main(["--mysql"]) == 0
+    assert made[-1] == "mysql"
     assert setup.main(["--tests"]) == 0
-    assert made[-2:] == ["gates", "browser"]
+    assert made[-3:] == ["gates", "mysql", "browser"]
+
+
+@pytest.mark.parametrize("status", [1, 75])
+def test_a_mysql_that_was_not_fetched_ends_the_setup_as_its_program_ended(
+    setup: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    fetch = program(tmp_path / "fetch.py", f"raise SystemExit({status})")
+    monkeypatch.setattr(setup, "FETCH_MYSQL", fetch)
+    monkeypatch.setattr(setup, "steps_of", lambda _: [setup.ensure_mysql])
+    assert setup.main(["--mysql"]) == status
