@@ -17,6 +17,8 @@ LABORATORIES: Final = "tests/faults/"
 ANSWERS: Final = "tests/faults/test_api_answers.py"
 OUTAGE: Final = "tests/faults/test_api_outage.py"
 REACH: Final = "tests/faults/test_api_reach.py"
+TENANTS: Final = "tests/unit/batchctl_tenants"
+VERSIONS: Final = "tests/template/test_versions.py"
 VERIFY: Final = "tests/unit/batchctl_deploy/test_verify.py"
 LOCKS: Final = "tests/faults/test_database_locks.py"
 DATABASE_OUTAGES: Final = "tests/faults/test_database_outages.py"
@@ -690,6 +692,78 @@ DATABASE_MUTATIONS: Final = (
     ),
 )
 
+DEPLOY_MUTATIONS: Final = (
+    Mutation(
+        "a build has the digests of the last",
+        (),
+        "batchctl/tenants/parameters.py",
+        'digest({**told, "deployment": word})',
+        "digest(told)",
+        (
+            (
+                f"{VERSIONS}::test_a_build_can_be_deployed_again_whatever_became_of_the_last"
+                "_deployment"
+            ),
+            (
+                f"{TENANTS}/test_command.py::test_what_is_written_for_one_deployment_differs_in_the"
+                "_digests_only"
+            ),
+        ),
+    ),
+    Mutation(
+        "a pipeline has no room for the stage that starts the next",
+        (),
+        "batchctl/tenants/fleet.py",
+        "ACTIONS_PER_PIPELINE - taken[1] - _NEXT[1]",
+        "ACTIONS_PER_PIPELINE",
+        (
+            (
+                f"{TENANTS}/test_pipeline.py::test_no_pipeline_is_larger_than_codepipeline_takes"
+                "_and_nobody_is_left_out"
+            ),
+        ),
+    ),
+    Mutation(
+        "CloudFormation may not look at the proxy that it makes",
+        (),
+        "access.yaml",
+        "rds:*DBProx*",
+        "rds:*DBProxy*",
+        (
+            (
+                "tests/template/test_deploying_roles.py"
+                "::test_a_role_may_do_all_that_cloudformation_calls[a tenant's]"
+            ),
+        ),
+    ),
+    Mutation(
+        "the project that runs packages of others may deploy",
+        (),
+        "pipeline.yaml",
+        ":role/batch-*-verify",
+        ":role/batch-*-deploy",
+        (
+            (
+                "tests/template/test_pipeline.py::test_the_project_that_runs_packages_of_others_can"
+                "_act_as_nobody_who_deploys"
+            ),
+        ),
+    ),
+    Mutation(
+        "a version is published for a parameter that its function does not get",
+        (),
+        "template.yaml",
+        "        ${ProcessUsersMemory}\n",
+        "        ${ProcessUsersMemory} ${ApiConcurrency}\n",
+        (
+            (
+                f"{VERSIONS}::test_a_parameter_publishes_the_functions_that_get_it_and_no_others"
+                "[ApiConcurrency-bare]"
+            ),
+        ),
+    ),
+)
+
 VERIFY_MUTATIONS: Final = (
     Mutation(
         "a deployment is verified by a run that asks only who is due",
@@ -740,5 +814,6 @@ MUTATIONS: Final = (
     *RUN_MUTATIONS,
     *STREAM_MUTATIONS,
     *DATABASE_MUTATIONS,
+    *DEPLOY_MUTATIONS,
     *VERIFY_MUTATIONS,
 )

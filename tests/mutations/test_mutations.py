@@ -21,7 +21,18 @@ from tests.support.checkout import ROOT
 from tests.support.databases import FOLDER_VARIABLE, KINDS_VARIABLE
 from tests.support.mutation_table import PROPERTY
 
-PARTS: Final = ("batchctl", "examples", "functions", "layers", "sampleapi", "statemachine", "tests")
+PARTS: Final = (
+    *(
+        "batchctl",
+        "examples",
+        "functions",
+        "layers",
+        "sampleapi",
+        "statemachine",
+        "tenants",
+        "tests",
+    ),
+)
 _FAILED: Final = re.compile(r"^FAILED (\S+?::\w+(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
 _FLIPPED: Final = re.compile(r"^ *(\d+) .* FAILED *$", re.MULTILINE)
 
@@ -40,12 +51,13 @@ def checkout() -> Iterator[Path]:
     """Copy what the tests need; the bytecode too, which saves compiling all of it each time."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for file in ("pyproject.toml", "template.yaml"):
-            shutil.copy2(ROOT / file, folder)
+        for file in (ROOT / "pyproject.toml", *ROOT.glob("*.yaml")):
+            shutil.copy2(file, folder)
         for part in PARTS:
             shutil.copytree(ROOT / part, folder / part)
         (folder / ".local").mkdir()
-        (folder / ".local" / "mysql").symlink_to(ROOT / ".local" / "mysql")
+        for lent in ("mysql", "gates-venv"):
+            (folder / ".local" / lent).symlink_to(ROOT / ".local" / lent)
         yield folder
 
 

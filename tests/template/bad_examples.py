@@ -258,6 +258,20 @@ EXAMPLES = [
             ),
         ),
         (
+            "an account that a service tells and that is not asked for",
+            "ROLE_IS_FOR_ONE_SERVICE_OF_THIS_ACCOUNT",
+            (
+                "            Principal: {Service: scheduler.amazonaws.com}\n"
+                "            Action: sts:AssumeRole\n"
+                "            Condition: {StringEquals: "
+            ),
+            (
+                "            Principal: {Service: scheduler.amazonaws.com}\n"
+                "            Action: sts:AssumeRole\n"
+                "            Condition: {StringEqualsIfExists: "
+            ),
+        ),
+        (
             "a role that anybody may assume",
             "ROLE_IS_FOR_ONE_SERVICE_OF_THIS_ACCOUNT",
             "            Principal: {Service: states.amazonaws.com}\n",
