@@ -25,7 +25,7 @@ from batchctl.local.cloud import LocalCloud
 from batchctl.local.home import CHECKOUT
 from batchctl.stacks import Stack, find_stack
 from batchctl.tenants.catalogue import Tenant as Listed
-from batchctl.tenants.catalogue import widest
+from batchctl.tenants.fleet import widest
 from batchctl.tenants.project import Project
 
 _LOOKS: Final = {
@@ -122,7 +122,7 @@ def place_of(name: str, region: str, stack: Stack | None, listed: Sequence[Liste
 
     Raises BatchctlError when there is neither.
     """
-    wave = widest(listed) if listed else None
+    wave = widest(listed) or None
     if stack is not None:
         return Place(stack.tenant, name, region, stack.parameters, wave)
     entry = next((each for each in listed if each.stack == name), None)

@@ -102,7 +102,7 @@ def _builds(facts: Facts) -> Iterator[Finding]:
     about, wave = "codebuild builds at once", facts.place.wave
     if wave is None:
         return
-    why = f"{wave} small ones, to verify a whole wave at once, and 1 medium one (pipeline only)"
+    why = f"{wave} small ones, to verify a whole stage at once, and 1 medium one (pipeline only)"
     match facts.builds:
         case Unknown(why=reason):
             yield Finding(about, Status.UNKNOWN, reason, why)

@@ -31,7 +31,7 @@ class Place:
     parameters
         Of the template, with its defaults.
     wave
-        How many tenants the pipeline verifies at once at most; None where no tenants are listed.
+        How many tenants a stage verifies side by side at most; None where no tenants are listed.
     """
 
     tenant: str

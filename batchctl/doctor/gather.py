@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -56,7 +57,7 @@ def gather(
         Whether it is all on this machine, to which no proxy leads.
     """
     texts = {
-        name: _known(lambda arn=arn: _secret_text(client, arn))  # type: ignore[misc]
+        name: _known(partial(_secret_text, client, arn))
         for name in (*_OF_DATABASE, _OF_API)
         if (arn := place.parameters[name])
     }
@@ -225,10 +226,10 @@ def _missing_roles(client: ClientFactory, place: Place) -> Iterator[str]:
     iam, start = client("iam"), f"batch-{place.tenant}"
     _, partition, *_, account = client("sts").get_caller_identity()["Arn"].split(":")[:5]
     for role in ("deploy", "cloudformation", "verify"):
-        if not _is_there(lambda name=f"{start}-{role}": iam.get_role(RoleName=name)):  # type: ignore[misc]
+        if not _is_there(partial(iam.get_role, RoleName=f"{start}-{role}")):
             yield f"{start}-{role}"
     boundary = f"arn:{partition}:iam::{account}:policy/{start}-boundary"
-    if not _is_there(lambda: iam.get_policy(PolicyArn=boundary)):
+    if not _is_there(partial(iam.get_policy, PolicyArn=boundary)):
         yield f"{start}-boundary"
 
 

@@ -14,7 +14,7 @@ from batchctl.tenants.document import Document, InvalidFileError, Problem
 from batchctl.tenants.parameters import DIGEST, Parameters, digest, of_a_deployment, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from jsonschema.exceptions import ValidationError
@@ -45,11 +45,6 @@ class Tenant:
     def for_deployment(self, word: str) -> Tenant:
         """Return it as one deployment is told of it; see `of_a_deployment`."""
         return replace(self, parameters=of_a_deployment(self.parameters, word))
-
-
-def widest(tenants: Sequence[Tenant]) -> int:
-    """How many tenants the largest wave has."""
-    return max(Counter(tenant.wave for tenant in tenants).values())
 
 
 def load(document: Document, schema: Path, parameters: Parameters) -> tuple[Tenant, ...]:

@@ -55,6 +55,11 @@ def stages(tenants: Iterable[Tenant]) -> Iterator[Stage]:
             yield Stage(name if len(parts) == 1 else f"{name}-{number}", part)
 
 
+def widest(tenants: Iterable[Tenant]) -> int:
+    """How many tenants the widest stage deploys, and verifies, side by side."""
+    return max((len(stage.tenants) for stage in stages(tenants)), default=0)
+
+
 def pipelines(tenants: Iterable[Tenant]) -> list[list[Stage]]:
     """Cut the stages into pipelines, each of which starts the next when it is through."""
     found: list[list[Stage]] = [[]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from batchctl.commands import doctor
 from batchctl.doctor.checks import Finding, Status
 from batchctl.errors import BatchctlError
 from batchctl.stacks import Stack
+from batchctl.tenants.fleet import TENANTS_PER_STAGE
 from batchctl.tenants.project import Project
 from tests.support.checkout import ROOT
 
@@ -76,3 +78,11 @@ def test_what_belongs_to_aws_needs_a_stack() -> None:
 
     assert result.exit_code == 2
     assert "--stack" in result.stderr
+
+
+def test_as_many_builds_are_wanted_as_the_widest_stage_has_tenants() -> None:
+    wave = [replace(TENANTS[1], name=f"t{number}", wave=1) for number in range(40)]
+
+    place = doctor.place_of("batch-t7", "eu-west-1", None, [TENANTS[0], *wave])
+
+    assert place.wave == TENANTS_PER_STAGE
