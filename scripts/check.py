@@ -54,7 +54,7 @@ GATES: dict[str, list[str]] = {
     ],
     "permissions": [
         *("pytest", "-q", "--tb=short", "tests/template/test_permissions.py"),
-        "tests/template/test_deploying_roles.py",
+        *("tests/template/test_deploying_roles.py", "tests/template/test_pipeline_roles.py"),
     ],
     "arrows": ["pytest", "-q", "--tb=short", "tests/architecture"],
     "parliament": [f"{GATES_BIN}/python", "scripts/policies.py", f"{RENDERED}/policies"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,11 @@ import yaml
 from samtranslator.yaml_helper import yaml_parse
 
 from batchctl.tenants.pipeline import ACCOUNTS_MAX
-from batchctl.tenants.pipeline import render as render_pipeline
-from batchctl.tenants.project import Project
+from tests.template.fleets import TENANTS, fleet_of
 from tests.template.iam import Call, allowed, as_list
 from tests.template.rendered import policies, render
 from tests.template.translation import ROOT, Json, of_type, properties, short
 
-PROJECT = Project(ROOT)
-TENANTS = PROJECT.tenants(PROJECT.read())
 WAVES = ["Canary", *(f"Wave{n + 1}" for n in range(max(t.wave for t in TENANTS)))]
 
 
@@ -94,16 +90,6 @@ def test_tenants_of_a_wave_go_side_by_side_through_change_set_deployment_and_run
         # With the wheels that were packaged, so that no mirror has a say in it.
         assert [each["Name"] for each in verify["InputArtifacts"]] == ["Source", "Package"]
         assert verify["Configuration"]["PrimarySource"] == "Source"
-
-
-def fleet_of(count: int) -> str:
-    """The template of the pipeline for so many tenants, like those of the file."""
-    some = TENANTS[1] if len(TENANTS) > 1 else TENANTS[0]
-    others = [
-        replace(some, name=f"tenant-number-{n:010}", wave=1 + n // 30, account=f"{n % 40:012}")
-        for n in range(count - 1)
-    ]
-    return render_pipeline((ROOT / "pipeline.yaml").read_text(), [TENANTS[0], *others])
 
 
 def test_two_hundred_tenants_are_what_cloudformation_reads_from_a_bucket() -> None:
