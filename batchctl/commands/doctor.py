@@ -123,15 +123,16 @@ def place_of(name: str, region: str, stack: Stack | None, listed: Sequence[Liste
     Raises BatchctlError when there is neither.
     """
     wave = widest(listed) or None
+    # A stack of an older template knows fewer parameters.
+    defaults = Project(CHECKOUT).parameters().defaults
     if stack is not None:
-        return Place(stack.tenant, name, region, stack.parameters, wave)
+        return Place(stack.tenant, name, region, {**defaults, **stack.parameters}, wave)
     entry = next((each for each in listed if each.stack == name), None)
     if entry is None:
         raise BatchctlError(
             f"There is no stack {name} in region {region}, and no tenant of that stack in"
             " tenants/tenants.yaml. Add the tenant first: batchctl tenants add"
         )
-    defaults = Project(CHECKOUT).parameters().defaults
     return Place(entry.name, name, region, {**defaults, **entry.parameters}, wave)
 
 

@@ -39,7 +39,10 @@ def test_a_tenant_that_is_not_deployed_is_looked_after_by_its_entry() -> None:
 def test_a_stack_is_looked_after_by_its_own_parameters() -> None:
     stack = Stack("batch-acme", "UPDATE_COMPLETE", {}, {"TenantId": "acme", "StreamShards": "7"})
 
-    assert doctor.place_of("batch-acme", "eu-west-1", stack, ()).parameters["StreamShards"] == "7"
+    parameters = doctor.place_of("batch-acme", "eu-west-1", stack, ()).parameters
+
+    assert parameters["StreamShards"] == "7"
+    assert parameters["GroupConcurrency"] == "20"  # of a template that did not know it
 
 
 def test_who_has_neither_a_stack_nor_an_entry_is_told_to_add_one() -> None:
