@@ -9,8 +9,6 @@ from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
-from rich.console import Group
-from rich.padding import Padding
 from rich.text import Text
 
 from batchctl import console
@@ -136,19 +134,13 @@ def place_of(name: str, region: str, stack: Stack | None, listed: Sequence[Liste
     return Place(entry.name, name, region, {**defaults, **entry.parameters}, wave)
 
 
-def told(found: Sequence[Finding]) -> Group:
+def told(found: Sequence[Finding]) -> Text:
     """Lay the findings out for a person: what was found, what is needed, what mends it."""
-    lines: list[Text | Padding] = []
+    lines = []
     for each in found:
         mark, style = _LOOKS[each.status]
-        lines.append(
-            Text.assemble(
-                (f"{mark} {each.about}", style),
-                f"  {each.found}  ",
-                ("needed: ", "dim"),
-                each.needed,
-            )
-        )
-        if each.remedy:
-            lines.append(Padding(Text(each.remedy, style="yellow"), (0, 0, 0, 4)))
-    return Group(*lines)
+        needed = ("needed: ", "dim"), each.needed
+        lines.append(Text.assemble((f"{mark} {each.about}", style), f"  {each.found}  ", *needed))
+        # Each command is one line however long, to be pasted.
+        lines += [Text(f"    {command}", "yellow") for command in each.remedy.splitlines()]
+    return Text("\n").join(lines)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from batchctl.__main__ import build_app
@@ -65,15 +64,21 @@ def test_the_status_says_whether_something_is_bad_and_json_says_all(
     assert told[0].keys() == {"about", "status", "found", "needed", "remedy"}
 
 
-def test_a_person_sees_the_command_on_a_line_of_its_own() -> None:
-    console = Console(width=200)
-    with console.capture() as captured:
-        console.print(doctor.told([FINE, BAD]))
+def test_a_person_sees_each_command_on_a_line_of_its_own_however_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    commands = ["aws rds modify-db-cluster " + "--option value " * 20, "aws iam get-role"]
+    bad = replace(BAD, remedy="\n".join(commands))
+    monkeypatch.setattr(doctor, "examine_locally", lambda *_: None)
+    monkeypatch.setattr(doctor, "findings", lambda _: [FINE, bad])
 
-    first, second, command = captured.get().rstrip().splitlines()
+    result = CliRunner().invoke(build_app(), ["doctor"])
+
+    first, second, *lines = result.stdout.rstrip("\n").splitlines()
     assert first.startswith("✔ api  status 200  needed: an answer")
     assert second.startswith("✘ database  version 5.7  needed: MySQL 8.0")
-    assert command.strip() == "aws rds modify-db-cluster"
+    assert [line.removeprefix("    ") for line in lines] == commands
 
 
 def test_what_belongs_to_aws_needs_a_stack() -> None:
