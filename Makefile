@@ -35,8 +35,8 @@ mutations: setup ## break the implementation in many ways and print which test n
 bench: setup ## measure the batch against other ways to do the same work; BENCH=--sweep tunes it
 	@$(BIN)/batchctl bench $(BENCH)
 
-soak: setup ## run the batch while faults are injected at random; MINUTES=10, SEED=, USERS=400
-	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) --users $(or $(USERS),400) $(if $(SEED),--seed $(SEED))
+soak: setup ## run the batch while faults are injected at random; MINUTES=10, SEED=, USERS=400, DATABASE=
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) --users $(or $(USERS),400) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
 
 check: ## run every gate: style, types, templates, permissions, builds
 	@$(PYTHON3) scripts/setup.py --gates

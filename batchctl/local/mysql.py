@@ -64,18 +64,26 @@ class FetchedMySql:
     data: Path
 
     @classmethod
+    def known(cls, record: Path = _RECORD) -> FetchedMySql | None:
+        """Read what was written down; None when it was not fetched, or not into this folder."""
+        found = read_json(record)
+        if not found or not Path(found["command"][0]).exists():
+            return None
+        return cls(found["version"], tuple(found["command"]), Path(found["data"]))
+
+    @classmethod
     def find(cls, record: Path = _RECORD, fetch: Path = _FETCH) -> FetchedMySql:
         """Read what was written down; fetch the server first if need be.
 
         Raises BatchctlError, with the reason, when it cannot be had.
         """
-        known = read_json(record)
-        if not known or not Path(known["command"][0]).exists():
-            # What it says meanwhile is for the person who waits, not for who reads standard output.
-            fetched = subprocess.run(
-                [sys.executable, fetch], check=False, stdout=2, stderr=subprocess.PIPE, text=True
-            )
-            if fetched.returncode != 0:
-                raise BatchctlError(fetched.stderr.strip().removeprefix("setup: "))
-            known = read_json(record)
-        return cls(known["version"], tuple(known["command"]), Path(known["data"]))
+        if known := cls.known(record):
+            return known
+        # What it says meanwhile is for the person who waits, not for who reads standard output.
+        fetched = subprocess.run(
+            [sys.executable, fetch], check=False, stdout=2, stderr=subprocess.PIPE, text=True
+        )
+        known = cls.known(record)
+        if known is None:
+            raise BatchctlError(fetched.stderr.strip().removeprefix("setup: "))
+        return known

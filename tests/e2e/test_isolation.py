@@ -28,6 +28,7 @@ from tests.support.access_matrix import (
     tried,
 )
 from tests.support.activity_table import expected_rows, stored_rows
+from tests.support.databases import OTHER
 from tests.support.isolation_table import PROPERTY
 from tests.template.test_permissions import ALLOWED, SHARED
 
@@ -41,10 +42,10 @@ type Act = Callable[[str], Client]
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[LocalCloud]:
-    """Two tenants on a cloud where every call needs a permission."""
+    """Two tenants where every call needs a permission; on the database of no other test here."""
     home = Path(tempfile.mkdtemp(prefix="guarded-"))
     try:
-        with LocalCloud(home, enforces_iam=True) as cloud:
+        with LocalCloud(home, database=OTHER, enforces_iam=True) as cloud:
             for tenant in TENANTS:
                 secret = cloud.client("secretsmanager").create_secret(
                     Name=f"batch/{tenant}/api", SecretString="token"

@@ -15,7 +15,9 @@ from typing import Annotated
 import typer
 
 from batchctl import console
+from batchctl.commands.options import Database
 from batchctl.local.cloud import LocalCloud
+from batchctl.local.databases import DatabaseKind
 from tests.soak.display import display, summary
 from tests.soak.plan import Plan
 from tests.soak.soak import soak
@@ -33,6 +35,7 @@ def main(
     users: Annotated[int, typer.Option(metavar="N", min=1, help="How many there are at first.")] = (
         400
     ),
+    database: Database = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Run the batch every few seconds on a local cloud of its own while faults are injected at
@@ -46,7 +49,7 @@ def main(
         users=users,
     )
     console.step(f"seed {plan.seed}, {minutes:g} minutes, {users:,} users")
-    with own_cloud() as cloud, display(console.err, plan.seconds) as shown:
+    with own_cloud(database) as cloud, display(console.err, plan.seconds) as shown:
         result = soak(cloud, plan, shown)
     (console.err if as_json else console.out).print(summary(result), soft_wrap=False)
     if as_json:
@@ -56,11 +59,11 @@ def main(
 
 
 @contextmanager
-def own_cloud() -> Iterator[LocalCloud]:
+def own_cloud(database: DatabaseKind | None = None) -> Iterator[LocalCloud]:
     """A local cloud that nobody else works with, and of which nothing is left."""
     home = Path(tempfile.mkdtemp(prefix="soak-"))
     try:
-        with LocalCloud(home, report=console.step) as cloud:
+        with LocalCloud(home, database=database, report=console.step) as cloud:
             yield cloud
     finally:
         shutil.rmtree(home, ignore_errors=True)

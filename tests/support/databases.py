@@ -21,7 +21,7 @@ import pytest
 from batch_core.adapters.mysql_connection import Database
 from batchctl.local.databases import DatabaseKind
 from batchctl.local.mariadb import MariaDb
-from batchctl.local.mysql import MySql
+from batchctl.local.mysql import FetchedMySql, MySql
 from batchctl.local.sql_server import SqlServer
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ KINDS_VARIABLE: Final = "TEST_DATABASES"
 KINDS: Final = tuple(
     map(DatabaseKind, os.environ.get(KINDS_VARIABLE, ",".join(DatabaseKind)).split(","))
 )
+# What a tenant on AWS has, and the other one, for what is too slow to be tried on each.
+USUAL: Final = DatabaseKind.MYSQL if DatabaseKind.MYSQL in KINDS else KINDS[0]
+OTHER: Final = next((kind for kind in KINDS if kind != USUAL), USUAL)
+
+
+def pytest_report_header() -> str:
+    """Say which databases the session runs on; a missing one is an error of the tests that ask."""
+    known = FetchedMySql.known()
+    mysql = f"; MySQL is {known.version}" if known else ""
+    return f"databases: {', '.join(KINDS)}{mysql}"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pytest
 
 from batchctl.local.cloud import LocalCloud
 from sampleapi.admin import SampleApiAdmin
+from tests.support.databases import USUAL
 
 ROOT = Path(__file__).parents[2]
 BATCHCTL = Path(sys.executable).with_name("batchctl")
@@ -75,8 +76,8 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def cloud(home: Path) -> Iterator[LocalCloud]:
-    """Two tenants, deployed side by side."""
-    with LocalCloud(home) as cloud:
+    """Two tenants, deployed side by side, on the database that a tenant of AWS has."""
+    with LocalCloud(home, database=USUAL) as cloud:
         cloud.deploy("acme")
         cloud.deploy("globex")
         yield cloud

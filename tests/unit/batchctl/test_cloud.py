@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from batchctl.errors import BatchctlError
 from batchctl.local import ports, processes
 from batchctl.local.cloud import LocalCloud, Ports
+from batchctl.local.databases import DatabaseKind
 from batchctl.local.sam import ROLES
 
 if TYPE_CHECKING:
@@ -175,6 +176,19 @@ def test_a_template_that_does_not_deploy_is_told_and_does_not_stay_in_the_way(
     with pytest.raises(BatchctlError, match="sam deploy failed"):
         cloud.deploy("mended", template=broken)
     assert cloud.deploy("mended", template=template).status == "CREATE_COMPLETE"
+
+
+def test_a_cloud_keeps_the_database_that_it_was_started_on(tmp_path: Path) -> None:
+    with LocalCloud(tmp_path, database=DatabaseKind.MYSQL) as cloud:
+        assert {server.role for server in cloud.status().servers} >= {"mysql"}
+        assert cloud.database_server.version().startswith("MySQL")
+        assert LocalCloud(tmp_path).status() == cloud.status()
+        with pytest.raises(BatchctlError, match=r"runs on MySQL\. Stop it first: batchctl down"):
+            LocalCloud(tmp_path, database=DatabaseKind.MARIADB).up()
+        assert cloud.status().running
+    assert LocalCloud(tmp_path).database_kind == DatabaseKind.MYSQL
+    with LocalCloud(tmp_path, database=DatabaseKind.MARIADB) as other:
+        assert other.database_server.version().startswith("MariaDB")
 
 
 @pytest.mark.parametrize("role", ["mariadb", "ministack", "sampleapi"])
