@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -79,19 +80,67 @@ def test_nothing_asked_is_nothing_answered(api: Api) -> None:
     assert api.count() == 0
 
 
-def test_an_etag_comes_with_the_answer(api: Api) -> None:
+def known(api: Api, request: Request) -> Request:
+    """The request with the ETag that came with its answer the last time."""
+    (answer,) = api.call([request])
+    assert isinstance(answer, Response)
+    return replace(request, etag=answer.etag)
+
+
+def test_an_etag_comes_with_the_answer_and_tells_what_was_asked(api: Api) -> None:
     api.serve("/a", Served(body=b"{}", etag='"v1"'))
-    assert api.call([Request("/a")]) == [Response(200, b"{}", '"v1"')]
+    assert re.fullmatch(r'"v1"#[0-9a-f]{16}', str(known(api, Request("/a")).etag))
 
 
 def test_a_known_etag_is_answered_with_not_modified(api: Api) -> None:
     api.serve("/a", Served(body=b"{}", etag='"v1"'))
-    assert api.call([Request("/a", etag='"v1"')]) == [None]
+    assert api.call([known(api, Request("/a"))]) == [None]
 
 
 def test_an_outdated_etag_gets_the_new_answer(api: Api) -> None:
+    api.serve("/a", Served(body=b"old", etag='"v1"'))
+    outdated = known(api, Request("/a"))
     api.serve("/a", Served(body=b"new", etag='"v2"'))
-    assert api.call([Request("/a", etag='"v1"')]) == [Response(200, b"new", '"v2"')]
+    (answer,) = api.call([outdated])
+    assert isinstance(answer, Response)
+    assert answer.body == b"new"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"path": "/b"},
+        {"path": "/a?account=2"},
+        {"headers": {"X-Account": "2"}},
+        {"headers": {"Authorization": "Bearer another"}},
+        {"method": "POST"},
+        {"method": "POST", "json": {"account": 2}},
+    ],
+    ids=str,
+)
+def test_an_etag_is_not_sent_for_another_request(api: Api, other: dict[str, Any]) -> None:
+    for path in ("/a", "/b", "/a?account=2"):
+        api.serve(path, Served(body=path.encode(), etag='"1"'))
+    etag = known(api, Request("/a", headers={"X-Account": "1"})).etag
+
+    (answer,) = api.call([Request(**{"path": "/a", **other, "etag": etag})])
+
+    assert isinstance(answer, Response)
+
+
+def test_an_etag_of_which_nobody_knows_what_was_asked_is_not_sent(api: Api) -> None:
+    api.serve("/a", Served(body=b"x", etag='"v1"'))
+    (answer,) = api.call([Request("/a", etag='"v1"')])
+    assert isinstance(answer, Response)
+
+
+def test_headers_that_tell_only_requests_apart_do_not_part_an_etag_from_its_request(
+    api: Api,
+) -> None:
+    api.serve("/a", Served(body=b"x", etag='"v1"'))
+    first = known(api, Request("/a", headers={"Idempotency-Key": "1", "X-Account": "1"}))
+    again = replace(first, headers={"x-account": "1", "idempotency-key": "2"})
+    assert api.call([again]) == [None]
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
@@ -146,10 +195,12 @@ def test_the_breaker_hears_of_every_attempt(api: Api) -> None:
     api.serve("/good", Served(body=b"x", etag='"e"'))
     api.serve("/ill", Served(500))
     breaker = FakeBreaker()
-    requests = [Request("/good"), Request("/good", etag='"e"'), Request("/none"), Request("/ill")]
+    good = known(api, Request("/good"))
+    before = api.count()
+    requests = [Request("/good"), good, Request("/none"), Request("/ill")]
     api.call(requests, breaker=breaker)
-    assert len(breaker.results) == api.count()
-    for heard in (Response(200, b"x", '"e"'), None, Failure(Outcome.REJECTED, "http_404")):
+    assert len(breaker.results) == api.count() - before
+    for heard in (Response(200, b"x", good.etag), None, Failure(Outcome.REJECTED, "http_404")):
         assert breaker.results.count(heard) == 1
     assert Setback("http_500") in breaker.results
 

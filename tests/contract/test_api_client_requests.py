@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ import pytest
 from batch_core import meter
 from batch_core.job import Request, Response
 from tests.support.api_client import ask, call, client, later
+from tests.support.etags import bound
 from tests.support.fakes_api import FakeBreaker
 from tests.support.scripted_server import Exchange, ScriptedServer, answer, raw
 
@@ -92,7 +94,8 @@ def test_after_a_freeze_no_old_connection_is_used(
 def test_a_request_arrives_as_the_job_wrote_it(server: ScriptedServer) -> None:
     path = "/v1/users/a%2Fb%20c?q=%C3%A9&x=%2B"
     server.on(urlsplit(path).path, answer(200))
-    request = Request(path, method="PUT", json={"n": [1, None]}, headers={"X-Tag": "t"}, etag='"e"')
+    request = Request(path, method="PUT", json={"n": [1, None]}, headers={"X-Tag": "t"})
+    request = replace(request, etag=bound('"e"', request, base_url=server.url))
     assert ask(server, request) == [Response(200, b"")]
     (received,) = server.received
     assert (received.method, received.target) == ("PUT", path)

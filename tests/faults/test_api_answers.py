@@ -19,7 +19,8 @@ from batch_core.limits import API_BODY_BYTES
 from batch_core.outcomes import Tally
 from batch_core.retry import API_TRIES
 from tests.faults.conftest import Lab
-from tests.support.api_groups import Batch, Environment, users, well
+from tests.support.api_groups import Batch, Environment, request, users, well
+from tests.support.etags import bound
 from tests.support.scripted_server import Answer, Exchange, ScriptedServer, answer, raw
 
 COUNT = 60
@@ -277,10 +278,16 @@ def test_users_of_whom_there_is_nothing_new_cost_no_row(server: ScriptedServer, 
 
     server.otherwise = conditional
     etags = ['"new"', '"old"', None]
-    listed = [{"user_id": n, "etag": etags[n % 3]} for n in range(COUNT)]
+    listed: list[dict[str, Any]] = [{"user_id": n, "etag": etags[n % 3]} for n in range(COUNT)]
 
+    stored = [
+        user | {"etag": bound(user["etag"], request(user), base_url=server.url)}
+        if user["etag"]
+        else user
+        for user in listed
+    ]
     with Environment(server.url) as env:
-        result = env.work(Batch(listed))
+        result = env.work(Batch(stored))
 
     assert result.tally == Tally(queued=40, unchanged=20)
     assert result.rows.keys() == {n for n in range(COUNT) if n % 3}

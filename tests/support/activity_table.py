@@ -10,6 +10,7 @@ from typing import Any
 from batchctl.local.cloud import LocalCloud
 from sampleapi.activity import activity, answer
 from sampleapi.admin import SampleApiAdmin
+from tests.support.etags import plain
 
 
 def expected_rows(cloud: LocalCloud, tenant: str, users: int) -> dict[str, dict[str, Any]]:
@@ -55,7 +56,7 @@ def stored_rows(cloud: LocalCloud, tenant: str) -> dict[str, dict[str, Any]]:
                 "country": country,
                 "devices": json.loads(devices),
                 "note": note,
-                "etag": etag,
+                "etag": plain(etag),
             }
             for account, action, occurred_at, score, country, devices, note, etag in cursor
         }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from batch_core.api_rules import prepare
 from batch_core.errors import StreamError
 from batch_core.job import Request, Response
 from batch_core.outcomes import Outcome
@@ -71,10 +72,12 @@ class FakeApi(ApiClient):
     def _attempt(self, request: Request) -> Answer | Setback:
         self.asked.append(request)
         served = self.pages.get(request.path, Served(404))
-        if request.etag is not None and request.etag == served.etag:
+        call = prepare(request, base_url="", secret=None)
+        if call.headers.get("If-None-Match", "") == served.etag:
             return None
         if 200 <= served.status < 300:
-            return Response(served.status, served.body, served.etag)
+            etag = f"{served.etag}#{call.fingerprint}" if served.etag else None
+            return Response(served.status, served.body, etag)
         error = f"http_{served.status}"
         return Setback(error) if served.status >= 500 else Failure(Outcome.REJECTED, error)
 

@@ -27,6 +27,7 @@ from sampleapi.activity import answer
 from sampleapi.admin import SampleApiAdmin
 from tests.support.asl import TASK_SECONDS, Duration, Execution, Machine, render
 from tests.support.databases import Schema
+from tests.support.etags import plain
 from tests.support.functions import (
     CONTEXT,
     execution_environments,
@@ -141,7 +142,7 @@ class Tenant:
         stored = dict(
             self.sql("SELECT account, etag FROM user_activity JOIN users USING (user_id)")
         )
-        return sum(stored.get(name) != etag for name, etag in served.items())
+        return sum(plain(stored.get(name)) != etag for name, etag in served.items())
 
     def invoke(self, function: str, payload: Any) -> Any:
         """Invoke a function as the workflow does."""

@@ -27,6 +27,7 @@ from batch_core.job import Request, Response
 from batch_core.outcomes import Outcome
 from batch_core.ports import Answer, Failure
 from batch_core.retry import Setback
+from tests.support.etags import bound
 
 BASE = "https://api.example.com/v1"
 
@@ -230,7 +231,7 @@ def judged(
 @pytest.mark.parametrize(
     "request_",
     [
-        Request("/", etag='"e"'),
+        Request("/", etag=bound('"e"', Request("/"), base_url=BASE)),
         Request("/", headers={"If-None-Match": '"e"'}),
         Request("/", headers={"IF-modified-SINCE": "Tue, 20 Jan 2026 10:00:00 GMT"}),
     ],

@@ -31,6 +31,7 @@ from batch_core.outcomes import Outcome, Tally
 from batch_core.ports import LATE, Answer, Failure
 from batch_core.run import Run
 from batch_core.user_state import Mark
+from tests.support.etags import bound
 from tests.support.fakes import FakePayloadStore
 from tests.support.fakes_api import FakeApi, Served
 
@@ -39,6 +40,11 @@ NOW = 1_000_000.0
 
 def request(user: User) -> Request:
     return Request(f"/users/{user['user_id']}", etag=user.get("etag"))
+
+
+def new(user: int) -> str:
+    """The ETag that the fake API gives for a user."""
+    return bound('"new"', Request(f"/users/{user}"), base_url="")
 
 
 def job(request: Callable[[User], Request] = request) -> Job:
@@ -125,7 +131,7 @@ def test_each_answer_is_claimed_with_its_user() -> None:
     world = World(users(3))
     claimed, tally = world.call()
     assert claimed == [
-        [{"user_id": n, "name": f"user {n}"}, 200, '"new"', b'{"id":%d}' % n] for n in range(3)
+        [{"user_id": n, "name": f"user {n}"}, 200, new(n), b'{"id":%d}' % n] for n in range(3)
     ]
     assert tally == Tally()
 
@@ -169,7 +175,7 @@ def test_a_chunk_that_is_gone_is_an_error() -> None:
 
 
 def test_what_the_api_has_not_changed_is_unchanged() -> None:
-    world = World([{"user_id": 1, "etag": '"new"'}, {"user_id": 2, "etag": '"old"'}])
+    world = World([{"user_id": 1, "etag": new(1)}, {"user_id": 2, "etag": '"old"'}])
     claimed, tally = world.call()
     assert [user["user_id"] for user, *_ in claimed] == [2]
     assert tally == Tally(unchanged=1)
@@ -350,7 +356,7 @@ def test_a_user_who_is_refused_among_others_who_are_not_is_rejected() -> None:
 @given(st.lists(st.sampled_from([200, 204, 304, 400, 404, 500, 503, -1]), max_size=60))
 def test_every_user_is_accounted_for_exactly_once(statuses: list[int]) -> None:
     listed: list[User] = [
-        {"user_id": n, "etag": '"new"' if status == 304 else None}
+        {"user_id": n, "etag": new(n) if status == 304 else None}
         for n, status in enumerate(statuses)
     ]
     world = World(listed, group_size=100)
@@ -411,7 +417,7 @@ def test_the_log_names_the_failures_but_not_the_users(
 
 
 def test_users_whose_own_calls_fail_are_marked_and_those_who_are_well_again_too() -> None:
-    world = World([{"user_id": n, "etag": '"new"' if n == 2 else None} for n in range(5)],
+    world = World([{"user_id": n, "etag": new(n) if n == 2 else None} for n in range(5)],
                   failures={1: 3, 2: 4, 3: 5})  # fmt: skip
     world.api.serve("/users/0", Served(500))
     world.api.serve("/users/1", Served(404))

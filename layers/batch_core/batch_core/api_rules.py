@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -35,6 +36,17 @@ _TOKEN: Final = frozenset(
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 # What asks for a 304. https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5
 _CONDITIONS: Final = frozenset({"if-none-match", "if-modified-since"})
+# Headers of a job that tell one request from the next and not what is asked for.
+_OF_ONE_REQUEST: Final = _CONDITIONS | {
+    "date",
+    "idempotency-key",
+    "traceparent",
+    "tracestate",
+    "x-correlation-id",
+    "x-request-id",
+}
+# Stands between an ETag and what says whose it is.
+_ETAG_OF: Final = "#"
 _GZIP: Final = frozenset({"gzip", "x-gzip"})
 # The other codings there are: bodies in them cannot be read here. Any other name, such as "UTF-8"
 # or "none", is no coding, and the body is as it is.
@@ -59,6 +71,7 @@ class Call:
     body: bytes | None
     conditional: bool
     repeatable: bool
+    fingerprint: str = ""
 
 
 def check_base_url(url: str, *, allow_plain: bool) -> str:
@@ -125,19 +138,40 @@ def prepare(request: Request, *, base_url: str, secret: str | None) -> Call:
             raise UnfitRequestError("bad_body") from error
         if has_no_number(request.json, body):
             raise UnfitRequestError("bad_body")
+    _merge(headers, request.headers)
+    url = base_url + request.path
+    fingerprint = _fingerprint(request, url, body)
     if request.etag is not None:
         if not _is_header("If-None-Match", request.etag):
             raise UnfitRequestError("bad_header")
-        headers["If-None-Match"] = request.etag
-    _merge(headers, request.headers)
+        etag, _, asked = request.etag.rpartition(_ETAG_OF)
+        # Of another request it could be answered with 304 by mistake, for ever.
+        if asked == fingerprint and "if-none-match" not in map(str.lower, request.headers):
+            headers["If-None-Match"] = etag
     return Call(
         request.method,
-        base_url + request.path,
+        url,
         headers,
         body,
         conditional=not _CONDITIONS.isdisjoint(map(str.lower, headers)),
         repeatable=request.method in _REPEATABLE or request.repeatable is True,
+        fingerprint=fingerprint,
     )
+
+
+def _fingerprint(request: Request, url: str, body: bytes | None) -> str:
+    """Name what is asked for: an ETag means something for the same question only.
+
+    The tenant's secret is no part of it, so that its rotation costs nothing; the job's own headers
+    are, `Authorization` included, since they may be all that names the account.
+    """
+    asked = [request.method, url]
+    asked += sorted(
+        f"{name.lower()}:{value}"
+        for name, value in request.headers.items()
+        if name.lower() not in _OF_ONE_REQUEST
+    )
+    return blake2b("\n".join(asked).encode() + b"\n\n" + (body or b""), digest_size=8).hexdigest()
 
 
 def judge(
@@ -159,7 +193,7 @@ def judge(
     error = f"http_{status}"
     after = parse_retry_after(headers.get("retry-after"), now)
     if 200 <= status < 300:
-        return _accept(status, headers, body)
+        return _accept(call, status, headers, body)
     if status == 304 and call.conditional:
         return None
     if 300 <= status < 400:
@@ -198,7 +232,7 @@ def route(paths: Sequence[str]) -> str:
     )
 
 
-def _accept(status: int, headers: Mapping[str, str], body: bytes | None) -> Answer:
+def _accept(call: Call, status: int, headers: Mapping[str, str], body: bytes | None) -> Answer:
     if body is None:
         return Failure(Outcome.REJECTED, "too_large")
     # Without a body, as with 204 or HEAD, there is nothing that was encoded.
@@ -211,7 +245,8 @@ def _accept(status: int, headers: Mapping[str, str], body: bytes | None) -> Answ
             return Failure(Outcome.REJECTED, "bad_encoding")
     etag = headers.get("etag")
     # One that could not be sent back, or stored, is as good as none.
-    return Response(status, body, etag if etag and _is_visible(etag) else None)
+    known = f"{etag}{_ETAG_OF}{call.fingerprint}" if etag and _is_visible(etag) else None
+    return Response(status, body, known)
 
 
 def _decoded(body: bytes, codings: str) -> bytes:

@@ -54,7 +54,10 @@ class Request:
     json
         Sent as the body, with its content type.
     etag
-        Sent as ``If-None-Match``. A 304 to this, or to an ``If-None-Match`` or
+        What ``Response.etag`` was for this user the last time. It is sent as ``If-None-Match`` if
+        the same was asked for: method, URL, body and the job's own headers. When an account or a
+        token of the user has changed, or the text is none that ``Response.etag`` gave, the API is
+        asked for the whole answer. A 304 to this, or to an ``If-None-Match`` or
         ``If-Modified-Since`` among the headers, is the outcome `unchanged` and writes nothing.
     repeatable
         Whether a POST or PATCH does no more sent twice than sent once. Set it for a request that
@@ -74,7 +77,9 @@ class Request:
 class Response:
     """A complete answer of the API with a 2xx status.
 
-    The body is what the API sent, byte by byte, whatever it holds; only gzip is undone.
+    The body is what the API sent, byte by byte, whatever it holds; only gzip is undone. `etag` is
+    the API's with ``#`` and a fingerprint of the request behind it: keep it as it is, 17 characters
+    longer than the API's own, and hand it to ``Request.etag``.
     """
 
     status: int
