@@ -10,8 +10,9 @@ from shlex import quote
 from typing import Final
 
 from batch_core.adapters.mysql_connection import STRICT_MODES
+from batch_core.limits import MAP_CONCURRENCY_QUOTA
 from batch_core.ports import ServerFacts
-from batchctl.doctor.facts import Builds, Facts, Place, Quota, Refused, Unknown
+from batchctl.doctor.facts import Builds, Facts, Place, Refused, Unknown
 
 # What Lambda keeps for the functions that reserve nothing.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
@@ -81,10 +82,14 @@ def environments_needed(place: Place) -> int:
     """How many environments of Lambda a run takes at once, with what must stay unreserved."""
     given = place.parameters
     groups = int(given["ChunkConcurrency"]) * int(given["GroupConcurrency"])
-    # Beside the groups: the writers, and List Users or Finish Run.
-    others = int(given["StreamShards"]) * WRITERS_PER_SHARD + 1
+    others = _beside_groups(place)
     reserved = 2 * int(given["ReservedConcurrency"])  # Call API's, and as many of Process Users
     return reserved + max(UNRESERVED_MINIMUM, others) if reserved else groups + others
+
+
+def _beside_groups(place: Place) -> int:
+    """The writers, and List Users or Finish Run."""
+    return int(place.parameters["StreamShards"]) * WRITERS_PER_SHARD + 1
 
 
 def _concurrency(facts: Facts) -> Iterator[Finding]:
@@ -94,8 +99,12 @@ def _concurrency(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.concurrency, Unknown):
         yield Finding(about, Status.UNKNOWN, facts.concurrency.why, why)
         return
+    enough, found = facts.concurrency >= needed, f"{facts.concurrency}"
+    groups = min(facts.concurrency - _beside_groups(place), MAP_CONCURRENCY_QUOTA)
+    if not enough and groups > 0:
+        found += f", enough for ChunkConcurrency 1 and GroupConcurrency {groups}, reserving nothing"
     more = _raise_quota("lambda", CONCURRENCY_CODE, needed, place.region)
-    yield _judged(about, facts.concurrency >= needed, f"{facts.concurrency}", why, more)
+    yield _judged(about, enough, found, why, more)
 
 
 def _builds(facts: Facts) -> Iterator[Finding]:
@@ -110,7 +119,7 @@ def _builds(facts: Facts) -> Iterator[Finding]:
             lacking = [
                 (quota, wanted)
                 for quota, wanted in ((small, wave), (medium, 1))
-                if _lacks(quota, wanted)
+                if quota.value < wanted
             ]
             found = f"{small.value} small, {medium.value} medium"
             remedies = [
@@ -119,10 +128,6 @@ def _builds(facts: Facts) -> Iterator[Finding]:
             ]
             status = Status.NOTE if lacking else Status.OK
             yield Finding(about, status, found, why, "\n".join(remedies))
-
-
-def _lacks(quota: Quota, wanted: int) -> bool:
-    return quota.value < wanted
 
 
 def _raise_quota(service: str, code: str, value: int, region: str) -> str:

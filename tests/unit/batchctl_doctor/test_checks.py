@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -90,7 +91,11 @@ SCHEMA_PATTERN = r"`batch\_acme`"
 @pytest.mark.parametrize(
     ("changes", "about", "status", "told", "remedy"),
     [
-        ({"concurrency": 10}, "lambda concurrency", "bad", "10", "--quota-code L-B99A9384"),
+        (
+            {"concurrency": 10},
+            "lambda concurrency", "bad", "10, enough for ChunkConcurrency 1 and GroupConcurrency 7",
+            "--quota-code L-B99A9384 --desired-value 83",
+        ),
         (
             {"builds": Builds(Quota(1, "L-S"), Quota(1, "L-M"))},
             "codebuild builds at once", "note", "1 small", "--quota-code L-S --desired-value 3",
@@ -224,3 +229,18 @@ def test_the_writers_of_a_shard_are_as_many_as_the_template_says() -> None:
 
     (mapping,) = (each["Properties"] for each in events.values())
     assert mapping["ParallelizationFactor"] == WRITERS_PER_SHARD
+
+
+@given(concurrency=st.integers(1, 200), shards=st.integers(1, 5))
+def test_the_sizes_that_are_told_to_fit_do_fit(concurrency: int, shards: int) -> None:
+    sizes = {"ChunkConcurrency": "40", "GroupConcurrency": "40", "StreamShards": str(shards)}
+    place = replace(PLACE, parameters={**PARAMETERS, **sizes})
+    (found, *_) = findings(replace(GOOD, place=place, concurrency=concurrency))
+
+    told = re.search(r"ChunkConcurrency 1 and GroupConcurrency (\d+)", found.found)
+    if told is None:
+        assert concurrency <= 2 * shards + 1
+        return
+    smaller = {**sizes, "ChunkConcurrency": "1", "GroupConcurrency": told[1]}
+    fitting = replace(PLACE, parameters={**PARAMETERS, **smaller})
+    assert environments_needed(fitting) <= concurrency
