@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
+import job
 from batch_core.job import Response, User
 from batch_core.records import Record, encode
 from batch_core.run import Run
@@ -18,7 +19,6 @@ from functions.finish_run import app as finish_run
 from functions.list_users import app as list_users
 from functions.migrate import app as migrate
 from functions.write_rows import app as write_rows
-from job import JOB
 from sampleapi.activity import activity
 from tests.support.databases import Schema
 from tests.support.functions import CONTEXT, execution_environments, secret
@@ -59,7 +59,7 @@ def stack(schema: Schema, monkeypatch: pytest.MonkeyPatch) -> Iterator[Schema]:
 def batch(run: Run, answers: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """The event with the record that Process Users makes of the API's answers."""
     rows = tuple(
-        (user_id, *(row[column] for column in JOB.table.columns))
+        (user_id, *(row[column] for column in job.JOB.table.columns))
         for user_id, row in answers.items()
     )
     record = Record(
@@ -71,7 +71,7 @@ def batch(run: Run, answers: dict[int, dict[str, Any]]) -> dict[str, Any]:
         trace_id="",
         segment_id="",
         part=0,
-        columns=(JOB.table.key, *JOB.table.columns),
+        columns=(job.JOB.table.key, *job.JOB.table.columns),
         rows=rows,
     )
     data = b64encode(encode(record)).decode()
@@ -80,7 +80,7 @@ def batch(run: Run, answers: dict[int, dict[str, Any]]) -> dict[str, Any]:
 
 def row(user: User) -> dict[str, Any]:
     told = activity("demo", user["account"], 1)
-    made = JOB.process(user, Response(200, json.dumps(told).encode(), '"e-1"'))
+    made = job.JOB.process(user, Response(200, json.dumps(told).encode(), '"e-1"'))
     assert made is not None
     return dict(made)
 

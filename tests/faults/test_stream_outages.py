@@ -41,11 +41,13 @@ class AwayUntil(RowStore):
         self._until = until
         self._error = error
 
-    def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
+    def write(
+        self, table: Table, records: Sequence[Record], *, search: bool = False
+    ) -> list[RejectedRow]:
         if self._clock.now < self._until:
             self.failures += 1
             raise self._error
-        return self._rows.write(table, records)
+        return self._rows.write(table, records, search=search)
 
 
 class Slow(RowStore):
@@ -56,9 +58,11 @@ class Slow(RowStore):
         self._rows = rows
         self._clock = clock
 
-    def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
+    def write(
+        self, table: Table, records: Sequence[Record], *, search: bool = False
+    ) -> list[RejectedRow]:
         self._clock.advance(self.seconds)
-        return self._rows.write(table, records)
+        return self._rows.write(table, records, search=search)
 
 
 def away(lab: StreamLab, seconds: float, error: DatabaseError = UNREACHABLE) -> AwayUntil:

@@ -8,6 +8,7 @@ import pytest
 
 from batch_core.codec import compress, decompress, dump_json, parse_json
 from batch_core.job import Row
+from functions.write_rows import app as write_rows
 from tests.faults.conftest import Lab
 from tests.support.event_source_mapping import (
     BatchFailed,
@@ -190,8 +191,10 @@ def test_write_rows_never_answers_what_the_mapping_takes_for_success_when_nothin
     stream_lab.sql("RENAME TABLE user_activity TO elsewhere")
     answers: list[Any] = []
 
+    write = stream_lab.timed(write_rows.writer())
+
     def noting(event: dict[str, Any]) -> Any:
-        answers.append(write_rows_function(event))
+        answers.append(write(event))
         return answers[-1]
 
     mapping = stream_lab.mapping(noting)

@@ -42,6 +42,11 @@ RECORDS: Final = "tests/unit/test_records.py"
 RETRY: Final = "tests/unit/test_retry.py"
 FINISH_RUN: Final = "tests/unit/test_finish_run.py"
 LIST_USERS: Final = "tests/unit/test_list_users.py"
+PROCESS_USERS: Final = "tests/unit/test_process_users.py"
+WRITE_ROWS: Final = "tests/unit/test_write_rows.py"
+MYSQL_ERRORS: Final = "tests/unit/test_mysql_errors.py"
+WHOSE_FAULT: Final = "tests/contract/test_whose_fault.py"
+HOSTILE_RECORDS: Final = "tests/contract/test_hostile_records.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,8 +391,8 @@ RUN_MUTATIONS: Final = (
         "a user who is gone is taken for stored",
         (29,),
         f"{ADAPTERS}/mysql_rows.py",
-        "            for line, error in isolate(same[part], act):\n",
-        "            for line, error in isolate(same[part], act):\n"
+        "            for line, error in isolate(lines[part], act, faults):\n",
+        "            for line, error in isolate(lines[part], act, faults):\n"
         "                if isinstance(error, GoneError):\n"
         "                    continue\n",
         (f"{ROW_STORE}::test_a_deleted_user_is_never_resurrected[mysql]",),
@@ -527,11 +532,11 @@ STREAM_MUTATIONS: Final = (
         "a batch is acknowledged though the database did not take it",
         (35, 36),
         f"{CORE}/write_rows.py",
-        "            rejected = self.rows.write(self.table, batch)\n",
-        "            try:\n"
-        "                rejected = self.rows.write(self.table, batch)\n"
-        "            except Exception:\n"
-        "                continue\n",
+        "        rejected = self.rows.write(self.table, records, search=search)\n",
+        "        try:\n"
+        "            rejected = self.rows.write(self.table, records, search=search)\n"
+        "        except Exception:\n"
+        "            return\n",
         (
             (
                 f"{STREAM_OUTAGES}::test_a_batch_waits_for_the_database_and_nothing_of_it_is_put_aside"
@@ -566,12 +571,14 @@ DATABASE_MUTATIONS: Final = (
         "            _enter(session, unique, rejected)\n"
         "            return rejected\n"
         "\n"
-        "        return self._database.transact(work)\n",
+        "        try:\n"
+        "            return self._database.transact(work)\n",
         "            return rejected\n"
         "\n"
-        "        rejected = self._database.transact(work)\n"
-        "        self._database.transact(lambda session: _enter(session, unique, rejected))\n"
-        "        return rejected\n",
+        "        try:\n"
+        "            rejected = self._database.transact(work)\n"
+        "            self._database.transact(lambda session: _enter(session, unique, rejected))\n"
+        "            return rejected\n",
         (
             (
                 f"{DATABASE_OUTAGES}::test_whether_or_not_a_lost_commit_happened_the_state_after_a_retry_is_the_same"
@@ -639,7 +646,7 @@ DATABASE_MUTATIONS: Final = (
         "good rows are put aside when the tables do not fit",
         (56,),
         f"{CORE}/upsert.py",
-        "    except (DataError, GoneError) as error:\n",
+        "    except faults as error:\n",
         "    except DatabaseError as error:\n",
         (
             (
@@ -809,6 +816,132 @@ VERIFY_MUTATIONS: Final = (
     ),
 )
 
+FAULTS_MUTATIONS: Final = (
+    Mutation(
+        "an error of a class of data that no list of numbers has is taken for unknown",
+        (),
+        f"{ADAPTERS}/mysql_errors.py",
+        '        "22",  # a value that does not fit\n',
+        "",
+        (f"{MYSQL_ERRORS}::test_each_error_has_its_class[DataError-1365-22012]",),
+    ),
+    Mutation(
+        "a trigger's number wins over its class",
+        (),
+        f"{ADAPTERS}/mysql_errors.py",
+        "    if sqlstate[:2] == _SIGNAL:\n",
+        "    if sqlstate[:2] == _SIGNAL and number not in _BY_NUMBER:\n",
+        (
+            (
+                f"{WHOSE_FAULT}::test_what_a_row_sets_off_is_that_rows_fault"
+                "[mariadb-a trigger refuses with the number of an outage]"
+            ),
+        ),
+    ),
+    Mutation(
+        "an error's text is told with what it quotes of a row",
+        (),
+        f"{ADAPTERS}/mysql_errors.py",
+        '    return _DIGITS.sub("#", _QUOTED.sub("\'...\'", text))\n',
+        '    return _DIGITS.sub("#", text)\n',
+        (f"{MYSQL_ERRORS}::test_the_text_of_an_error_holds_nothing_of_the_row",),
+    ),
+    Mutation(
+        "a search puts rows aside for a table that takes none",
+        (),
+        f"{ADAPTERS}/mysql_rows.py",
+        "        except DatabaseError:\n            return False\n",
+        "        except DatabaseError:\n            return True\n",
+        (
+            (
+                f"{WHOSE_FAULT}::test_what_the_table_refuses_of_everyone_puts_no_row_aside_however"
+                "_long_it_lasts[mariadb-a column is gone]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a search keeps what a trigger did about the row that was tried",
+        (),
+        f"{ADAPTERS}/mysql_rows.py",
+        '                self._session.execute(b"ROLLBACK TO SAVEPOINT batch_search")\n',
+        "                pass\n",
+        (
+            (
+                f"{WHOSE_FAULT}::test_a_search_leaves_nothing_of_what_a_trigger_did_about_the_row"
+                "_it_tried[mariadb]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a search goes on although the transaction is gone",
+        (),
+        f"{ADAPTERS}/mysql_rows.py",
+        "                    self._require_transaction()\n",
+        "                    pass\n",
+        (
+            (
+                f"{WHOSE_FAULT}::test_nothing_is_written_behind_an_error_that_took_the_transaction"
+                "_with_it[mariadb]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a record that fails holds up the others of its batch",
+        (),
+        f"{CORE}/write_rows.py",
+        "                undone = self._write_one_by_one(batch, error, old=old) or undone\n",
+        "                undone = error\n",
+        (
+            (
+                f"{WRITE_ROWS}::test_a_record_that_may_be_at_fault_holds_up_no_other_record_of_its"
+                "_batch"
+            ),
+        ),
+    ),
+    Mutation(
+        "an attempt in vain takes no time",
+        (),
+        f"{CORE}/write_rows.py",
+        "            self.sleep(max(started + ATTEMPT_SECONDS - self.now(), 0.0))\n",
+        "",
+        (
+            (
+                f"{WRITE_ROWS}::test_an_attempt_in_vain_takes_its_share_of_the_hour_that_the"
+                "_mapping_tries_for"
+            ),
+        ),
+    ),
+    Mutation(
+        "a version in capitals is taken for a column",
+        (),
+        f"{CORE}/write_rows.py",
+        "names = [self.table.version.lower(), *(column.lower() for column in record.columns)]",
+        "names = [self.table.version, *record.columns]",
+        (f"{HOSTILE_RECORDS}::test_a_hostile_record_is_put_aside_like_any_other",),
+    ),
+    Mutation(
+        "the class of an error is what was said",
+        (),
+        f"{CORE}/failures.py",
+        "kind = (outcome, known(error))",
+        "kind = (outcome, error)",
+        ("tests/unit/test_failures.py::test_the_line_stays_short_whatever_goes_wrong",),
+    ),
+    Mutation(
+        "a job's text is not cut",
+        (),
+        f"{CORE}/error_classes.py",
+        "        return cut(str(error))\n",
+        "        return str(error)\n",
+        (
+            (
+                f"{PROCESS_USERS}::test_what_a_job_raises_is_one_word_in_the_log_and_a_short_text"
+                "_in_the_mark"
+            ),
+        ),
+    ),
+)
+
 MUTATIONS: Final = (
     *API_MUTATIONS,
     *RUN_MUTATIONS,
@@ -816,4 +949,5 @@ MUTATIONS: Final = (
     *DATABASE_MUTATIONS,
     *DEPLOY_MUTATIONS,
     *VERIFY_MUTATIONS,
+    *FAULTS_MUTATIONS,
 )

@@ -120,4 +120,10 @@ def writer(database: Database, quarantine: FakePayloadStore | None = None) -> Wr
         assert quarantine is not None, "good rows are put aside"
         return quarantine
 
-    return RowWriter(tenant="demo", table=TABLE, rows=MySqlRowStore(database), quarantine=store)
+    return RowWriter(
+        tenant="demo",
+        table=TABLE,
+        rows=MySqlRowStore(database),
+        quarantine=store,
+        sleep=lambda _: None,
+    )

@@ -8,10 +8,13 @@ from datetime import datetime
 from hashlib import md5
 
 from batch_core.errors import (
+    AccessError,
     DatabaseError,
     MigrationError,
     PayloadAlteredError,
     PayloadMissingError,
+    SchemaError,
+    UnknownDatabaseError,
 )
 from batch_core.job import Table, User
 from batch_core.outcomes import Outcome, Tally
@@ -79,6 +82,7 @@ class FakeRun:
     fence: int = 0
     status: str = "running"
     version: int = 0
+    told: str = ""
     listing: Listing | None = None
     ending: Ending | None = None
 
@@ -225,6 +229,10 @@ class FakeRunLedger(RunLedger):
                 )
         return list(attempts.values())
 
+    def told(self, run_id: str) -> str:
+        run = self.database.runs.get(run_id)
+        return run.told if run is not None and run.ending is None else ""
+
     def close(self, run: Run, ending: Ending) -> bool:
         db = self.database
         db.answer()
@@ -253,9 +261,23 @@ class FakeRowStore(RowStore):
     def __init__(self, database: FakeDatabase) -> None:
         self.database = database
         self.writes: list[Sequence[Record]] = []
+        self.searches: list[bool] = []
 
-    def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
+    def write(
+        self, table: Table, records: Sequence[Record], *, search: bool = False
+    ) -> list[RejectedRow]:
         self.writes.append(records)
+        self.searches.append(search)
+        try:
+            return self._write(table, records)
+        except (SchemaError, AccessError, UnknownDatabaseError) as error:
+            for record in records:
+                if record.run_id in self.database.runs and not record.replayed:
+                    told = f"Write Rows: {type(error).__name__}: {error}"
+                    self.database.runs[record.run_id].told = told
+            raise
+
+    def _write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
         self.database.answer()
         rejected: list[RejectedRow] = []
         unique = {(record.place, record.replayed): record for record in records}

@@ -28,6 +28,7 @@ from batch_core.ports import RecordStream, RowStore
 from batch_core.process_users import process_users
 from batch_core.run import Run
 from batch_core.settings.write_rows import WriteRowsSettings
+from batch_core.write_rows import RowWriter
 from functions.migrate import app as migrate
 from functions.write_rows import app as write_rows
 from job import JOB
@@ -155,6 +156,8 @@ class StreamLab:
         self, function: Function = write_rows_function, *, settings: Settings | None = None
     ) -> EventSourceMapping:
         """The mapping that is deployed, unless other settings are given."""
+        if isinstance(function, RowWriter):
+            function = self.timed(function)
         return EventSourceMapping(
             self.stream,
             function,
@@ -162,6 +165,10 @@ class StreamLab:
             clock=self.clock,
             destination=self.bucket,
         )
+
+    def timed(self, writer: RowWriter) -> RowWriter:
+        """The writer, living in the laboratory's time."""
+        return replace(writer, now=lambda: self.clock.now, sleep=self.clock.advance)
 
     def replay(self) -> int:
         """Put everything that was given up on the stream again; gives how many records that are."""

@@ -11,7 +11,8 @@ import pytest
 
 from batch_core.chunks import Chunk, pack, serialise
 from batch_core.errors import TransientDatabaseError
-from batch_core.finish_run import REASON_CHARS, SUPERSEDED
+from batch_core.finish_run import SUPERSEDED
+from batch_core.limits import REASON_BYTES
 from batch_core.observability import logger
 from batch_core.outcomes import Tally
 from batch_core.run import Run
@@ -205,7 +206,7 @@ def test_the_first_failures_are_told_in_bounded_words() -> None:
     answer = Stage()(10, tally={"retry_later": 10}, failed_groups=20, failures=failures)
 
     assert "20 groups failed; Call API 0/7: TimeoutError xxx" in answer["reason"]
-    assert len(answer["reason"]) == REASON_CHARS
+    assert len(answer["reason"]) == REASON_BYTES
 
 
 def test_the_groups_that_failed_are_logged_with_their_places(

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +16,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_core.codec import compress, dump_json
-from batch_core.errors import AccessError, SchemaError, TransientDatabaseError
+from batch_core.errors import (
+    AccessError,
+    DatabaseError,
+    SchemaError,
+    TransientDatabaseError,
+    UnknownDatabaseError,
+)
 from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
 from batch_core.observability import logger, pseudonym
-from batch_core.records import Record, encode
-from batch_core.write_rows import RowWriter, batches
+from batch_core.outcomes import Outcome
+from batch_core.records import Record, RejectedRow, encode
+from batch_core.write_rows import (
+    ATTEMPT_SECONDS,
+    RECORDS_TO_GIVE_UP,
+    SEARCH_AFTER_SECONDS,
+    RowWriter,
+    batches,
+)
+from tests.support.event_source_mapping import Settings
 from tests.support.fakes import FakeDatabase, FakePayloadStore, FakeRowStore
 
 TABLE = Table("note", columns=("text",))
@@ -71,7 +86,8 @@ class Stage:
         self.store = FakePayloadStore()
         self.stores_made = 0
         self.rows = FakeRowStore(self.database)
-        self.write = RowWriter("demo", TABLE, self.rows, self._quarantine)
+        self.pauses: list[float] = []
+        self.write = RowWriter("demo", TABLE, self.rows, self._quarantine, sleep=self.pauses.append)
 
     def _quarantine(self) -> FakePayloadStore:
         self.stores_made += 1
@@ -227,6 +243,110 @@ def test_a_database_that_cannot_take_the_batch_raises_and_nothing_is_put_aside(
 
     assert stage.write(event(record(0))) == DONE
     assert set(stage.database.table) == {0}
+
+
+class OddGroup(FakeRowStore):
+    """A database that fails with these records, until it is asked to search them."""
+
+    def __init__(self, database: FakeDatabase, odd: set[int], error: DatabaseError) -> None:
+        super().__init__(database)
+        self.odd = odd
+        self.error = error
+
+    def write(
+        self, table: Table, records: Sequence[Record], *, search: bool = False
+    ) -> list[RejectedRow]:
+        self.searches.append(search)
+        odd = [record for record in records if record.group in self.odd]
+        if odd and not search:
+            raise self.error
+        rejected = [
+            RejectedRow(record, row, Outcome.REJECTED, "7777: odd")
+            for record in odd
+            for row in record.rows
+        ]
+        super().write(table, [record for record in records if record not in odd])
+        return rejected
+
+
+def odd_stage(*odd: int, error: DatabaseError) -> Stage:
+    stage = Stage()
+    stage.write = replace(stage.write, rows=OddGroup(stage.database, set(odd), error))
+    return stage
+
+
+EITHERS = [UnknownDatabaseError("7777"), SchemaError("1146"), AccessError("1142")]
+
+
+@pytest.mark.parametrize("error", EITHERS)
+def test_a_record_that_may_be_at_fault_holds_up_no_other_record_of_its_batch(
+    error: DatabaseError,
+) -> None:
+    stage = odd_stage(3, error=error)
+
+    with pytest.raises(type(error)):
+        stage.write(event(*(record(n) for n in range(9))))
+
+    assert set(stage.database.table) == {n * 1_000 for n in range(9) if n != 3}
+    assert stage.stores_made == 0
+
+
+def test_a_database_that_fails_with_one_record_after_the_other_is_not_tried_with_all() -> None:
+    stage = odd_stage(*range(50), error=UnknownDatabaseError("7777"))
+
+    with pytest.raises(UnknownDatabaseError):
+        stage.write(event(*(record(n) for n in range(50))))
+
+    assert isinstance(stage.write.rows, OddGroup)
+    assert len(stage.write.rows.searches) == 1 + RECORDS_TO_GIVE_UP
+
+
+@pytest.mark.parametrize(
+    ("age", "searched"),
+    [(0, False), (SEARCH_AFTER_SECONDS - 1, False), (SEARCH_AFTER_SECONDS, True), (3_000, True)],
+)
+def test_a_record_is_searched_once_it_has_been_on_the_stream_for_a_while(
+    age: float, searched: bool
+) -> None:
+    stage = odd_stage(0, error=UnknownDatabaseError("7777"))
+    stage.write = replace(stage.write, now=lambda: 10_000.0)
+    delivered = event(record(0))
+    delivered["Records"][0]["kinesis"]["approximateArrivalTimestamp"] = 10_000.0 - age
+
+    if searched:
+        assert stage.write(delivered) == DONE
+        assert list(stage.store.objects) == [f"quarantine/{RUN}/3-0-0.json"]
+    else:
+        with pytest.raises(UnknownDatabaseError):
+            stage.write(delivered)
+        assert stage.stores_made == 0
+
+
+@pytest.mark.parametrize("error", EITHERS)
+def test_an_attempt_in_vain_takes_its_share_of_the_hour_that_the_mapping_tries_for(
+    error: DatabaseError,
+) -> None:
+    stage = odd_stage(0, error=error)
+    times = iter([100.0, 100.0, 105.0])
+    stage.write = replace(stage.write, now=lambda: next(times, 105.0))
+
+    with pytest.raises(type(error)):
+        stage.write(event(record(0)))
+
+    assert stage.pauses == [ATTEMPT_SECONDS - 5]
+    mapping = Settings.of_write_rows()
+    attempts, age = mapping.maximum_retry_attempts, mapping.maximum_record_age_in_seconds
+    assert attempts * ATTEMPT_SECONDS >= age
+
+
+def test_an_outage_is_never_searched_however_old_the_records_are() -> None:
+    stage = odd_stage(0, error=TransientDatabaseError("2013"))
+    stage.write = replace(stage.write, now=lambda: 10_000.0)
+    delivered = event(record(0))
+    delivered["Records"][0]["kinesis"]["approximateArrivalTimestamp"] = 0.0
+
+    with pytest.raises(TransientDatabaseError):
+        stage.write(delivered)
 
 
 def test_the_log_joins_the_run_its_groups_and_its_traces(monkeypatch: pytest.MonkeyPatch) -> None:

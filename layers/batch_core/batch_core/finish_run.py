@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from batch_core.balance import Balance, Place, awaited_rows, balance
 from batch_core.chunks import Chunk, unpack
+from batch_core.error_classes import cut
 from batch_core.errors import DatabaseError, PayloadError
+from batch_core.limits import REASON_BYTES
 from batch_core.observability import logger
 from batch_core.outcomes import Tally
 from batch_core.ports import Ending, PayloadStore, RunLedger
@@ -27,7 +29,6 @@ _LONGEST_PAUSE: Final = 1.0
 
 SUPERSEDED: Final = "another attempt of this run has its lease; that one's account counts"
 
-REASON_CHARS: Final = 1_000
 _NAMED: Final = 20
 # And a log line that many groups.
 _LOGGED: Final = 200
@@ -72,7 +73,7 @@ class RunFinisher:
         tally = found.settle(promised)
         unaccounted = listed - tally.settled
         fault = self._fault(event, listed, tally)
-        reason = self._judge(event, listed, tally, found, fault)
+        reason = self._judge(event, run, listed, tally, found, fault)
         status = "failed" if reason else "completed"
         ending = Ending(
             status=status,
@@ -147,6 +148,7 @@ class RunFinisher:
     def _judge(
         self,
         event: Mapping[str, Any],
+        run: Run,
         listed: int,
         tally: Tally,
         found: Balance,
@@ -183,12 +185,14 @@ class RunFinisher:
         ]
         if not faults:
             return ""
+        if word := self.ledger.told(run.id):
+            faults.append(word)
         if unasked:
             faults.append(f"{unasked} of them were not asked, since the API failed for everyone")
         if count := _count(event):
             faults.append(f"{count} groups failed")
         faults += [_described(failure) for failure in event.get("failures") or []]
-        return "; ".join(faults)[:REASON_CHARS]
+        return cut("; ".join(faults), REASON_BYTES)
 
 
 def _log_failed_groups(event: Mapping[str, Any], failed: Sequence[Place]) -> None:

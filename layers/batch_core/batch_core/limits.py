@@ -80,6 +80,8 @@ CLAIM_BYTES: Final = 8 * KIB * KIB
 # The text of one user's error. A group of 1,000 who are all refused stays below a record's quota,
 # and a text that says more than this is a dump.
 ERROR_TEXT_BYTES: Final = 200
+# Why a run failed, which a state and the ledger carry.
+REASON_BYTES: Final = 1_000
 
 # --- Whose fault it is ----------------------------------------------------------------------
 # What fails for so many of the users asked is the fault of no single user ...

@@ -279,6 +279,10 @@ class RunLedger(Protocol):
         """Tell what was written so far under a lease, for each attempt at each group."""
         ...
 
+    def told(self, run_id: str) -> str:
+        """What the writer left word of while the run was open; empty when nothing hindered it."""
+        ...
+
     def close(self, run: Run, ending: Ending) -> bool:
         """Write the run's end, if its last lease is this one; says whether it is.
 
@@ -307,15 +311,18 @@ class RunLedger(Protocol):
 class RowStore(Protocol):
     """The job's table and the ledger's records, written together."""
 
-    def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
+    def write(
+        self, table: Table, records: Sequence[Record], *, search: bool = False
+    ) -> list[RejectedRow]:
         """Upsert the rows of these records and enter them in the ledger, in one transaction.
 
-        A replayed record is not entered: its run's account is closed.
+        A replayed record is not entered: its run's account is closed. `search` looks for rows at
+        fault behind errors, too, that are not known to be a row's.
 
         Raises
         ------
-        TransientDatabaseError, SchemaError, AccessError
-            When nothing of it is stored.
+        TransientDatabaseError, SchemaError, AccessError, UnknownDatabaseError
+            When nothing of it is stored. But for the first, the runs know why.
         """
         ...
 

@@ -22,7 +22,7 @@ from batch_core.codec import (
 )
 from batch_core.limits import KIB, PUT_UNIT_BYTES
 from batch_core.outcomes import Outcome
-from batch_core.user_state import Mark
+from batch_core.user_state import Mark, can_be_marked
 
 VERSION: Final = 1
 # The same with numbers that `parse_json` would round; what does not know it must not read it.
@@ -163,14 +163,21 @@ def decode(data: bytes) -> Record:
             part=int(fields["part"]),
             columns=columns,
             rows=rows,
-            failures=tuple((user, int(count)) for user, count in fields.get("failures", ())),
+            failures=tuple(map(_failure, fields.get("failures", ()))),
             marks=tuple(map(Mark.from_json, fields.get("marks", ()))),
             replayed=fields.get("replayed") is True,
             fence=int(fields.get("fence", 0)),
             attempt=int(fields.get("attempt", 0)),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"not a record of this project: {error}") from error
+
+
+def _failure(value: Any) -> tuple[int | str, int]:
+    match value:
+        case [user_id, int(count)] if can_be_marked(user_id) and count > 0:
+            return user_id, count
+    raise ValueError("an entry of its failures is not [user_id, count]")
 
 
 def encode_parts(record: Record, *, limit: int = PUT_UNIT_BYTES) -> list[tuple[Record, bytes]]:

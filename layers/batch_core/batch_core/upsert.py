@@ -18,6 +18,9 @@ from batch_core.errors import ConfigurationError, DatabaseError, DataError, Gone
 from batch_core.job import Table
 from batch_core.limits import DECIMAL_DIGITS, DECIMAL_PLACES, ROW_BYTES, STATEMENT_BYTES
 
+# What one row is at fault for, whoever else is in its statement.
+OF_ROWS: Final = (DataError, GoneError)
+
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,63}")
 
 
@@ -128,6 +131,22 @@ class Upsert:
         changes = [f"{name}=IF({newer},VALUES({name}),{name})" for name in [*names[1:], version]]
         return cls.of(identifier(table.name), [*names, version], changes)
 
+    @staticmethod
+    def unchanged(table: Table, columns: Sequence[str]) -> bytes:
+        """The statement that writes a row of the table again as it is.
+
+        Raises
+        ------
+        ConfigurationError
+            When a name is not a plain name.
+        """
+        name, version = identifier(table.name), identifier(table.version)
+        names = ",".join([*map(identifier, columns), version])
+        return (
+            f"INSERT INTO {name} ({names}) SELECT {names} FROM {name} LIMIT 1"  # noqa: S608  names are checked
+            f" ON DUPLICATE KEY UPDATE {version}=VALUES({version})"
+        ).encode()
+
     @classmethod
     def overwriting(cls, table: str, key: Sequence[str], columns: Sequence[str]) -> Self:
         """An upsert in which the newest statement wins."""
@@ -181,14 +200,18 @@ class Upsert:
 
 
 def isolate[T](
-    items: Sequence[T], act: Callable[[Sequence[T]], None]
+    items: Sequence[T],
+    act: Callable[[Sequence[T]], None],
+    faults: tuple[type[DatabaseError], ...] = OF_ROWS,
 ) -> list[tuple[T, DatabaseError]]:
     """Act on all items but those at fault, which are found by halving.
 
     Parameters
     ----------
     act
-        Takes all of its items or, raising DataError or GoneError, none.
+        Takes all of its items or, raising one of `faults`, none.
+    faults
+        The errors that one of the items may be at fault for.
 
     Returns
     -------
@@ -198,9 +221,9 @@ def isolate[T](
         return []
     try:
         act(items)
-    except (DataError, GoneError) as error:
+    except faults as error:
         if len(items) == 1:
             return [(items[0], error)]
         middle = len(items) // 2
-        return isolate(items[:middle], act) + isolate(items[middle:], act)
+        return isolate(items[:middle], act, faults) + isolate(items[middle:], act, faults)
     return []

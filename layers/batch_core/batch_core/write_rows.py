@@ -3,20 +3,27 @@
 Nothing a record holds may stop the shard: what cannot be read or stored is put aside in S3 and the
 shard moves on. A database that cannot be reached, or whose tables are not what the code expects,
 raises, so that the whole batch is delivered again and no good row is put aside for it.
+
+An error that may be either's holds up nothing but its own record: the others of the batch are
+stored one by one. Once the record is `SEARCH_AFTER_SECONDS` old, which a delivery cannot be without
+others before it unless the writer itself was away, its rows are searched.
+docs/decisions/0023-whose-fault-an-error-of-the-database-is.md has the reasons.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from batch_core import meter, tracing
 from batch_core.codec import dump_exact, dump_json
 from batch_core.error_classes import ErrorClass, text_of
+from batch_core.errors import AccessError, DatabaseError, SchemaError, UnknownDatabaseError
 from batch_core.failures import Failures
 from batch_core.job import Table
 from batch_core.limits import TRANSACTION_ROWS
@@ -32,9 +39,25 @@ if TYPE_CHECKING:
 # The ledger's columns; a record beyond them was not made here.
 _NUMBER_MAX: Final = 65_535
 _VERSION_MAX: Final = 2**63 - 1
-_RUN_ID_CHARS: Final = 64
+# They become parts of keys, metadata and log lines.
+_RUN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9-]{0,64}")
+# Longer than the attempts within an invocation, and short enough that what is behind such a record
+# still reaches the database while Finish Run waits for it.
+SEARCH_AFTER_SECONDS: Final = 20.0
+# How long an attempt takes at least that ends in vain, so that the mapping's attempts last as long
+# as a record may become old. One that waits for a database takes longer by itself.
+ATTEMPT_SECONDS: Final = 18.0
+# So many records that fail alike are no record's fault; the mapping delivers the rest in halves.
+RECORDS_TO_GIVE_UP: Final = 3
 # How much of a batch its log line names.
 _NAMED: Final = 100
+
+
+type _Place = tuple[str, int, int, int]
+
+# The tables', the query's or the database's fault, and perhaps what a row sets off in them.
+_EITHERS: Final = (SchemaError, AccessError, UnknownDatabaseError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +78,65 @@ class RowWriter:
     rows: RowStore
     quarantine: Callable[[], PayloadStore]
     now: Callable[[], float] = field(default=time.time)
+    sleep: Callable[[float], None] = field(default=time.sleep)
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Answer the event source mapping: nothing of the batch needs to be delivered again.
 
         Raises
         ------
-        TransientDatabaseError, SchemaError, AccessError
-            When the database cannot take the batch; it must be delivered again.
+        TransientDatabaseError, SchemaError, AccessError, UnknownDatabaseError
+            When the database cannot take the batch, or a record of it; it must be delivered again.
         """
+        started = self.now()
         self._measure_lag(event["Records"])
-        records = list(self._readable(event["Records"]))
+        arrivals = list(self._readable(event["Records"]))
+        records = [record for record, _ in arrivals]
         _join_logs(records)
+        undone: DatabaseError | None = None
         for batch in batches(records):
-            rejected = self.rows.write(self.table, batch)
-            meter.count("rows", sum(len(record.rows) for record in batch))
-            if debugging():
-                keys = (row[0] for record in batch for row in record.rows)
-                users = " ".join(pseudonym(self.tenant, key) for key in keys)
-                logger.debug("rows written", users=users, rejected=len(rejected))
-            self._put_aside([row for row in rejected if row.outcome is Outcome.REJECTED])
+            try:
+                self._write(batch)
+            except _EITHERS as error:
+                old = {
+                    _place(record)
+                    for record, at in arrivals
+                    if self.now() - at >= SEARCH_AFTER_SECONDS
+                }
+                undone = self._write_one_by_one(batch, error, old=old) or undone
+        if undone is not None:
+            self.sleep(max(started + ATTEMPT_SECONDS - self.now(), 0.0))
+            raise undone
         return {"batchItemFailures": []}
+
+    def _write(self, records: Sequence[Record], *, search: bool = False) -> None:
+        rejected = self.rows.write(self.table, records, search=search)
+        meter.count("rows", sum(len(record.rows) for record in records))
+        if debugging():
+            keys = (row[0] for record in records for row in record.rows)
+            users = " ".join(pseudonym(self.tenant, key) for key in keys)
+            logger.debug("rows written", users=users, rejected=len(rejected))
+        self._put_aside([row for row in rejected if row.outcome is Outcome.REJECTED])
+
+    def _write_one_by_one(
+        self, batch: Sequence[Record], error: DatabaseError, *, old: Set[_Place]
+    ) -> DatabaseError | None:
+        """Write what can be written of a batch that failed; gives the error of what cannot."""
+        undone: DatabaseError | None = None
+        failed = 0
+        for record in batch:
+            search = _place(record) in old
+            if search:
+                meter.count("records_searched")
+            elif len(batch) == 1:
+                return error
+            try:
+                self._write([record], search=search)
+            except _EITHERS as its_own:
+                undone, failed = its_own, failed + 1
+                if failed == RECORDS_TO_GIVE_UP:
+                    break
+        return undone
 
     def _measure_lag(self, deliveries: Sequence[Mapping[str, Any]]) -> None:
         """Enter how long the oldest record of the batch was on the stream."""
@@ -87,7 +148,8 @@ class RowWriter:
         if arrived:
             meter.peak("stream_lag_ms", round((self.now() - min(arrived)) * 1000))
 
-    def _readable(self, deliveries: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
+    def _readable(self, deliveries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Record, float]]:
+        """Yield the records, each with the moment since which it lies on the stream."""
         meter.count("records", len(deliveries))
         for delivery in deliveries:
             kinesis = delivery["kinesis"]
@@ -109,7 +171,8 @@ class RowWriter:
                     metadata={"reason": "record"},
                 )
             else:
-                yield record
+                at = kinesis.get("approximateArrivalTimestamp")
+                yield record, self.now() if at is None else float(at)
 
     def _check(self, record: Record) -> None:
         """Raise ValueError for a record that is well formed but not for here."""
@@ -118,13 +181,17 @@ class RowWriter:
         if record.columns[:1] != (self.table.key,):
             raise ValueError(f"the first column is not the key {self.table.key}")
         # A plain name that the table lacks is another matter: then a deployment is at fault.
-        if not all(map(is_name, record.columns)) or self.table.version in record.columns:
+        if not all(map(is_name, record.columns)):
             raise ValueError("the columns are not names of columns")
-        if len({column.lower() for column in record.columns}) < len(record.columns):
-            raise ValueError("a column is named twice")
+        # To the database names are the same in any case.
+        names = [self.table.version.lower(), *(column.lower() for column in record.columns)]
+        if len(set(names)) < len(names):
+            raise ValueError("a column is named twice, or is the version")
+        if not all(map(_PLAIN.fullmatch, (record.trace_id, record.segment_id))):
+            raise ValueError("the trace is none")
         numbers = (record.chunk, record.group, record.part, len(record.rows))
         if (
-            not 0 < len(record.run_id) <= _RUN_ID_CHARS
+            not _RUN_ID.fullmatch(record.run_id)
             or not 0 <= record.version <= _VERSION_MAX
             or not 0 <= record.fence <= _VERSION_MAX
             or not 0 <= record.attempt < 2**ATTEMPT_BITS
@@ -133,7 +200,7 @@ class RowWriter:
             raise ValueError("a number or the run's name is out of range")
 
     def _put_aside(self, rejected: Sequence[RejectedRow]) -> None:
-        by_record: dict[tuple[str, int, int, int], list[RejectedRow]] = defaultdict(list)
+        by_record: dict[_Place, list[RejectedRow]] = defaultdict(list)
         for row in rejected:
             by_record[_place(row.record)].append(row)
         for (run_id, chunk, group, part), rows in by_record.items():
@@ -173,7 +240,7 @@ def batches(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _place(record: Record) -> tuple[str, int, int, int]:
+def _place(record: Record) -> _Place:
     return record.run_id, record.chunk, record.group, record.part
 
 

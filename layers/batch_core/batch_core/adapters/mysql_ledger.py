@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from batch_core.codec import dump_json, parse_json
+from batch_core.error_classes import cut
 from batch_core.errors import SchemaError
+from batch_core.limits import REASON_BYTES
 from batch_core.outcomes import Tally
 from batch_core.ports import LastRun, Lease, Written
 from batch_core.upsert import identifier
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 # What is forgotten at a time, so that no statement holds locks for long.
 _FORGET_RUNS: Final = 20
 _FORGET_ROWS: Final = 5_000
-REASON_CHARS: Final = 2_000
 
 
 _LATELY_LISTED: Final = (
@@ -127,6 +128,15 @@ class MySqlRunLedger:
         )
         return [_written(*map(int, row)) for row in rows]
 
+    def told(self, run_id: str) -> str:
+        """What the writer left word of while the run was open; empty when nothing hindered it."""
+        row = self._database.ask(
+            lambda session: session.row(
+                "SELECT reason FROM batch_run WHERE run_id = %s AND closed_at IS NULL", (run_id,)
+            )
+        )
+        return (row and row[0]) or ""
+
     def close(self, run: Run, ending: Ending) -> bool:
         """Write the run's end, if its last lease is this one; says whether it is.
 
@@ -136,7 +146,7 @@ class MySqlRunLedger:
         def work(session: Session) -> bool:
             values: dict[str, object] = {
                 "status": ending.status,
-                "reason": ending.reason[:REASON_CHARS],
+                "reason": cut(ending.reason, REASON_BYTES),
                 "kept": ending.kept,
                 "called": ending.called,
                 "api_ms": ending.api_ms,

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from batch_core.errors import GoneError
+from batch_core.adapters.mysql_connection import Session
+from batch_core.error_classes import cut
+from batch_core.errors import (
+    AccessError,
+    DatabaseError,
+    GoneError,
+    SchemaError,
+    TransientDatabaseError,
+    UnknownDatabaseError,
+)
 from batch_core.job import Table
+from batch_core.limits import REASON_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.records import RejectedRow
-from batch_core.upsert import Upsert, identifier, isolate, literal
+from batch_core.upsert import OF_ROWS, Upsert, identifier, isolate, literal
 from batch_core.user_state import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from batch_core.adapters.mysql_connection import Database, Session
+    from batch_core.adapters.mysql_connection import Connection, Database
     from batch_core.records import Place, Record
 
 # A record that is delivered again overwrites its own line, but a row that it had stored does not
@@ -60,10 +71,18 @@ class MySqlRowStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(self, table: Table, records: Sequence[Record]) -> list[RejectedRow]:
+    def write(
+        self, table: Table, records: Sequence[Record], *, search: bool = False
+    ) -> list[RejectedRow]:
         """Upsert the rows of these records and enter them in the ledger, in one transaction.
 
         A replayed record is not entered: its run's account is closed.
+
+        Parameters
+        ----------
+        search
+            Whether to look for rows at fault behind an error that is not known to be a row's. One
+            is put aside for it only while the table takes a row that it has.
 
         Returns
         -------
@@ -71,21 +90,42 @@ class MySqlRowStore:
 
         Raises
         ------
-        TransientDatabaseError, SchemaError, AccessError
-            When nothing of it is stored, retries included.
+        TransientDatabaseError, SchemaError, AccessError, UnknownDatabaseError
+            When nothing of it is stored, retries included. But for the first, the runs know why.
         """
         # A record that was delivered twice counts once; what is replayed of it is another one.
         unique = list({(record.place, record.replayed): record for record in records}.values())
         lines, unwritable = _lines(table, unique)
 
         def work(session: Session) -> list[RejectedRow]:
-            kept: Counter[Place] = Counter()
-            rejected = [*unwritable, *_write_lines(session, table, lines, kept)]
+            writer = _TableWriter(session, table)
+            if search:
+                writer.allow_search(_column_sets(unique))
+            rejected = [*unwritable, *_write_lines(writer, lines)]
             _mark(session, unique, rejected)
-            _enter(session, unique, rejected, kept)
+            _enter(session, unique, rejected, writer.kept)
             return rejected
 
-        return self._database.transact(work)
+        try:
+            return self._database.transact(work)
+        except (SchemaError, AccessError, UnknownDatabaseError) as error:
+            self._tell(unique, f"Write Rows: {type(error).__name__}: {error}")
+            raise
+
+    def _tell(self, records: Sequence[Record], reason: str) -> None:
+        """Leave word for Finish Run, which waits for the rows, if the database takes as much."""
+        runs = sorted({record.run_id for record in records if not record.replayed})
+        named = ", ".join(["%s"] * len(runs))
+
+        def work(connection: Connection) -> None:
+            Session(connection).execute(
+                f"UPDATE batch_run SET reason = %s WHERE closed_at IS NULL AND run_id IN ({named})",  # noqa: S608
+                (cut(reason, REASON_BYTES), *runs),
+            )
+
+        if runs:
+            with suppress(DatabaseError):
+                self._database.once(work)
 
 
 def _column_sets(records: Iterable[Record]) -> set[tuple[str, ...]]:
@@ -111,9 +151,77 @@ def _lines(table: Table, records: Sequence[Record]) -> tuple[list[_Line], list[R
     return lines, rejected
 
 
-def _write_lines(
-    session: Session, table: Table, lines: Sequence[_Line], kept: Counter[Place]
-) -> list[RejectedRow]:
+class _TableWriter:
+    """The job's table in one transaction."""
+
+    def __init__(self, session: Session, table: Table) -> None:
+        self._session = session
+        self._table = table
+        # By columns: which errors one row may be at fault for.
+        self._faults: dict[tuple[str, ...], tuple[type[DatabaseError], ...]] = {}
+        # Rows that the version's guard did not let through.
+        self.kept: Counter[Place] = Counter()
+
+    def allow_search(self, column_sets: Iterable[tuple[str, ...]]) -> None:
+        """Find out which errors cannot be the database's or the deployment's fault.
+
+        Where the table takes a row that it has, with the columns of these records, none of them
+        can. An empty table proves nothing about the deployment; that the database takes what is
+        written, the ledger's line must prove.
+        """
+        self._session.execute(b"SAVEPOINT batch_search")
+        empty = self._session.row(f"SELECT 1 FROM {identifier(self._table.name)} LIMIT 1") is None  # noqa: S608
+        for columns in column_sets:
+            if empty:
+                self._faults[columns] = (*OF_ROWS, UnknownDatabaseError)
+            elif self._takes_a_row_again(columns):
+                self._faults[columns] = (*OF_ROWS, UnknownDatabaseError, SchemaError, AccessError)
+
+    def _takes_a_row_again(self, columns: tuple[str, ...]) -> bool:
+        try:
+            self._session.execute(Upsert.unchanged(self._table, columns))
+        except TransientDatabaseError:
+            raise
+        except DatabaseError:
+            return False
+        finally:
+            # Nothing that a trigger did about it may stay.
+            with suppress(DatabaseError):
+                self._session.execute(b"ROLLBACK TO SAVEPOINT batch_search")
+        return True
+
+    def write(self, columns: tuple[str, ...], lines: Sequence[_Line]) -> list[RejectedRow]:
+        """Write lines of these columns; gives those that cannot be stored."""
+        upsert = Upsert.guarded(self._table, columns)
+        faults = self._faults.get(columns, OF_ROWS)
+
+        def act(part: Sequence[_Line]) -> None:
+            try:
+                written = self._session.upsert(upsert.statement([line.text for line in part]))
+            except faults as error:
+                if not isinstance(error, OF_ROWS):
+                    self._require_transaction()
+                raise
+            if written < len(part):
+                self.kept.update(_kept(self._session, self._table, part))
+
+        rejected: list[RejectedRow] = []
+        for part in upsert.split([line.text for line in lines]):
+            for line, error in isolate(lines[part], act, faults):
+                outcome = Outcome.GONE if isinstance(error, GoneError) else Outcome.REJECTED
+                rejected.append(RejectedRow(line.record, line.row, outcome, error.told))
+        return rejected
+
+    def _require_transaction(self) -> None:
+        """Raise if the error before took the transaction with it: nothing may be written then."""
+        try:
+            self._session.execute(b"RELEASE SAVEPOINT batch_search")
+        except DatabaseError as error:
+            raise TransientDatabaseError(f"the transaction was rolled back: {error}") from error
+        self._session.execute(b"SAVEPOINT batch_search")
+
+
+def _write_lines(writer: _TableWriter, lines: Sequence[_Line]) -> list[RejectedRow]:
     rejected: list[RejectedRow] = []
     pending = lines
     while pending:
@@ -126,13 +234,12 @@ def _write_lines(
                 older.append(known)
             elif line is not known:
                 older.append(line)
-        in_order = sorted(newest.values(), key=lambda x: x.order)
-        failed = _write_newest(session, table, in_order, kept)
+        failed = _write_newest(writer, sorted(newest.values(), key=lambda x: x.order))
         rejected.extend(failed)
         # Where the newest row of a user cannot be stored, the one before it gets its chance.
         keys = {row.row[0] for row in failed}
         pending = [line for line in older if line.row[0] in keys]
-        kept.update(
+        writer.kept.update(
             line.record.place
             for line in older
             if line.row[0] not in keys and line.record.version < newest[line.row[0]].record.version
@@ -140,23 +247,11 @@ def _write_lines(
     return rejected
 
 
-def _write_newest(
-    session: Session, table: Table, lines: Sequence[_Line], kept: Counter[Place]
-) -> list[RejectedRow]:
+def _write_newest(writer: _TableWriter, lines: Sequence[_Line]) -> list[RejectedRow]:
     rejected: list[RejectedRow] = []
     for columns in sorted(_column_sets(line.record for line in lines)):
-        upsert = Upsert.guarded(table, columns)
         same = [line for line in lines if line.record.columns == columns]
-
-        def act(part: Sequence[_Line], upsert: Upsert = upsert) -> None:
-            written = session.upsert(upsert.statement([line.text for line in part]))
-            if written < len(part):
-                kept.update(_kept(session, table, part))
-
-        for part in upsert.split([line.text for line in same]):
-            for line, error in isolate(same[part], act):
-                outcome = Outcome.GONE if isinstance(error, GoneError) else Outcome.REJECTED
-                rejected.append(RejectedRow(line.record, line.row, outcome, str(error)))
+        rejected += writer.write(columns, same)
     return rejected
 
 
