@@ -100,6 +100,7 @@ def for_a_person(command: Callable[..., None]) -> Callable[..., None]:
 
 def main() -> None:
     """Run the command line."""
+    console.print_on_any_terminal()
     build_app()()
 
 

@@ -167,7 +167,7 @@ def stub(architecture: str) -> str:
 def release() -> list:
     """Return the lines of the file that names the system."""
     try:
-        return Path("/etc/os-release").read_text().splitlines()
+        return Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
 

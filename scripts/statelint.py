@@ -23,7 +23,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in sys.argv[1:]:
             machine = Path(folder) / Path(name).name
-            machine.write_text(_COMPUTED_NUMBER.sub(r"\g<1>1", Path(name).read_text()))
+            machine.write_text(
+                _COMPUTED_NUMBER.sub(r"\g<1>1", Path(name).read_text(encoding="utf-8"))
+            )
             ran = subprocess.run([program, machine], check=False, capture_output=True, text=True)
             if ran.returncode != 0:
                 print(f"{name}:\n{ran.stdout}{ran.stderr}")

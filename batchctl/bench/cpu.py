@@ -80,7 +80,7 @@ def read(home: Path) -> CpuSeconds:
 def seconds_of(pid: int) -> float:
     """CPU seconds of a process and of its children that have ended; 0 when it has ended."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return 0.0
     fields = stat[stat.rindex(")") + 2 :].split()  # the name before it may contain anything

@@ -50,7 +50,7 @@ class Nowhere:
 
 def peak_bytes() -> int:
     """The most memory that this process ever had, in bytes."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     kilobytes = next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]
     return int(kilobytes) * 1024
 

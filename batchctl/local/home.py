@@ -35,7 +35,7 @@ def exclusive(lock: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     `waiting` is told when another command holds it.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as handle:
+    with lock.open("a", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -47,7 +47,7 @@ def exclusive(lock: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 def read_json(file: Path) -> dict[str, Any]:
     """Return the object in a file; empty, for nothing known, when the file is absent or torn."""
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -41,7 +41,7 @@ class ProcessId:
 def identify(pid: int) -> ProcessId | None:
     """Return the identity of a live process, or None when there is none (or it is a zombie)."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
     fields = stat[stat.rindex(")") + 2 :].split()  # the name before it may contain anything
@@ -206,7 +206,7 @@ def wait_for(condition: Callable[[], bool], *, deadline_s: float, interval_s: fl
 def tail(log: Path, lines: int = 15) -> str:
     """Return the end of a log as the closing part of an error message; empty when there is none."""
     try:
-        text = log.read_text(errors="replace").splitlines()[-lines:]
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
     except OSError:
         return ""
     return "" if not text else f" The end of {log}:\n" + "\n".join(f"  | {line}" for line in text)

@@ -144,7 +144,7 @@ def fingerprint(template: Path) -> str:
 
 def _defaults(template: Path) -> dict[str, str]:
     # A built template is plain YAML: sam writes the short forms, such as !Ref, in full.
-    declared = yaml.safe_load(template.read_text()).get("Parameters", {})
+    declared = yaml.safe_load(template.read_text(encoding="utf-8")).get("Parameters", {})
     defaults = {name: given["Default"] for name, given in declared.items() if "Default" in given}
     return {name: text(value) for name, value in defaults.items()}
 
@@ -167,8 +167,8 @@ def _source_files(template: Path) -> Iterator[Path]:
 def fit_to_the_emulator(template: Path) -> None:
     """Leave out of a built template what the local cloud cannot make."""
     # sam has written the short forms, such as !Ref, in full.
-    whole = emulator.without_what_it_lacks(yaml.safe_load(template.read_text()))
-    template.write_text(yaml.safe_dump(whole, sort_keys=False))
+    whole = emulator.without_what_it_lacks(yaml.safe_load(template.read_text(encoding="utf-8")))
+    template.write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
 
 
 def _is_complete(built: Path) -> bool:
