@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_core.codec import compress, decompress, dump_json, parse_json
+from batch_core.limits import RECORD_JSON_BYTES
 from batch_core.records import PLAIN_BYTES, Record, decode, encode, encode_parts
 from batch_core.upsert import literal
 from batch_core.user_state import Mark
@@ -117,6 +118,14 @@ def test_the_parts_of_one_attempt_carry_one_number_and_those_of_another_a_differ
 
 def test_a_record_that_fits_stays_whole() -> None:
     assert len(encode_parts(record([(n, "x" * 100) for n in range(1000)]))) == 1
+
+
+def test_rows_that_pack_a_thousandfold_are_cut_by_what_the_writer_unpacks() -> None:
+    rows = [(n, "x" * 14_900) for n in range(1000)]
+    parts = encode_parts(record(rows))
+    assert [row for part, _ in parts for row in decode(encode(part)).rows] == rows
+    for _, data in parts:
+        assert len(decompress(data, limit=PLAIN_BYTES)) <= RECORD_JSON_BYTES
 
 
 def test_one_row_more_than_fits_makes_two_parts() -> None:

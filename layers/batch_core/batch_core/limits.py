@@ -52,6 +52,9 @@ PUT_RECORDS_BYTES_QUOTA: Final = 5 * KIB * KIB
 # A PUT payload unit is 25 KB; a record cut at it never pays for a unit it half fills.
 # https://aws.amazon.com/kinesis/data-streams/pricing/
 PUT_UNIT_BYTES: Final = 25 * KIB
+# A record's JSON before it is packed. Rows of one text each would pack a thousandfold, and a batch
+# of 100 records must fit into the writer's memory.
+RECORD_JSON_BYTES: Final = 256 * KIB
 
 # --- RDS Proxy and MySQL --------------------------------------------------------------------
 # A statement longer than 16 KB pins the client's session to one database connection.

@@ -20,7 +20,7 @@ from batch_core.codec import (
     parse_exact,
     parse_json,
 )
-from batch_core.limits import KIB, PUT_UNIT_BYTES
+from batch_core.limits import KIB, PUT_UNIT_BYTES, RECORD_JSON_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.user_state import Mark, can_be_marked
 
@@ -183,8 +183,9 @@ def _failure(value: Any) -> tuple[int | str, int]:
 def encode_parts(record: Record, *, limit: int = PUT_UNIT_BYTES) -> list[tuple[Record, bytes]]:
     """Write a record in as few parts of at most `limit` bytes as halving gives.
 
-    The partition key counts, as it does for Kinesis. A single row or mark that is larger stays
-    whole.
+    The partition key counts, as it does for Kinesis. None is longer than
+    `limits.RECORD_JSON_BYTES` before it is packed, either. A single row or mark that is larger
+    stays whole.
     """
     parts: list[tuple[Record, bytes]] = []
     record = replace(record, attempt=crc32(_plain(record)))
@@ -207,10 +208,13 @@ def _split(
         failures=tuple(entry for entry in record.failures if entry[0] in users),
         marks=tuple(marks),
     )
-    data = encode(part)
-    if len(data) + len(part.partition_key) <= limit or len(rows) + len(marks) <= 1:
-        parts.append((part, data))
-        return
+    plain = _plain(part)
+    alone = len(rows) + len(marks) <= 1
+    if alone or len(plain) <= RECORD_JSON_BYTES:
+        data = compress(plain)
+        if alone or len(data) + len(part.partition_key) <= limit:
+            parts.append((part, data))
+            return
     row, mark = len(rows) // 2, (len(marks) + 1) // 2
     _split(record, rows[:row], marks[:mark], limit, parts)
     _split(record, rows[row:], marks[mark:], limit, parts)
