@@ -47,6 +47,40 @@ def test_one_user_per_invocation_is_a_matter_of_the_runs_input(tenant: Tenant) -
     assert execution.visited.count("Call API") == 12
 
 
+@pytest.mark.parametrize("group_size", [1, 200])
+def test_keys_that_no_double_holds_survive_every_state(tenant: Tenant, group_size: int) -> None:
+    keys = [2**53 + 1, 2**63 - 1, 2**64 - 1]
+    tenant.sql(
+        "INSERT INTO users (user_id, account) VALUES "
+        + ",".join(f"({key}, '{account(n)}')" for n, key in enumerate(keys))
+    )
+    numbers: list[float] = []
+    tenant.before["process_users"] = lambda payload: numbers.extend(numbers_in(payload))
+
+    execution = tenant.run(group_size=group_size)
+
+    assert execution.output["outcomes"]["stored"] == 3
+    assert tenant.sql("SELECT user_id FROM user_activity ORDER BY user_id") == [
+        (key,) for key in keys
+    ]
+    # The workflow's language reads numbers as doubles: no state holds one that they would round.
+    assert numbers
+    assert max(map(abs, numbers)) < 2**53
+
+
+def numbers_in(value: Any) -> list[float]:
+    match value:
+        case bool():
+            return []
+        case int() | float():
+            return [value]
+        case dict():
+            return [number for inner in value.values() for number in numbers_in(inner)]
+        case list():
+            return [number for inner in value for number in numbers_in(inner)]
+    return []
+
+
 def test_nobody_to_process_is_a_completed_run(tenant: Tenant) -> None:
     execution = tenant.run()
 
