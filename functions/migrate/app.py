@@ -36,5 +36,6 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # no
             for module in (batch_core, job)
         ],
         table=job.JOB.table,
+        query=job.JOB.users,
     )
     return migrate()

@@ -85,7 +85,7 @@ def _device(value: Any, field: str) -> dict[str, str]:
 
 JOB = Job(
     users="""
-        SELECT u.user_id, u.account, a.etag
+        SELECT /*+ NO_BNL(a) */ u.user_id, u.account, a.etag
         FROM users AS u LEFT JOIN user_activity AS a ON a.user_id = u.user_id
         WHERE u.active = 1
     """,

@@ -134,7 +134,9 @@ COLUMNS = """
 def migrator(database: Database, folder: Path, text: str) -> Migrator:
     """Migrate a job whose table is made like this."""
     (folder / "0001_note.sql").write_text(f"CREATE TABLE note ({COLUMNS}{text});")
-    return Migrator(MySqlSchemaStore(database), [("job", folder)], TABLE)
+    return Migrator(
+        MySqlSchemaStore(database), [("job", folder)], TABLE, "SELECT user_id FROM note"
+    )
 
 
 @pytest.mark.fault(58)

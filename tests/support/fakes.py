@@ -23,6 +23,7 @@ from batch_core.ports import (
     Ending,
     LastRun,
     Lease,
+    ListedColumn,
     Listing,
     PayloadStore,
     RowStore,
@@ -334,6 +335,7 @@ class FakeSchemaStore(SchemaStore):
             collation="utf8mb4_0900_ai_ci",
             rights=frozenset({"ALTER", "CREATE", "DELETE", "INDEX", "INSERT", "SELECT", "UPDATE"}),
         )
+        self.columns = {"user_id": ListedColumn("bigint")}
         self._applied: dict[tuple[str, int], tuple[tuple[str, ...], bool]] = {}
 
     def migrate(self, files: Sequence[SqlFile]) -> list[str]:
@@ -344,6 +346,11 @@ class FakeSchemaStore(SchemaStore):
 
     def server(self) -> ServerFacts:
         return self.server_facts
+
+    def listed(self, query: str) -> Mapping[str, ListedColumn]:
+        if "TABEL" in query:
+            raise SchemaError("1064: near TABEL")
+        return self.columns
 
     def _apply(self, file: SqlFile) -> bool:
         done, complete = self._applied.get((file.source, file.number), ((), False))

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_core.admission import Lanes, Plan, plan
+from batch_core.admission import Admission, Lanes, Plan, plan
+from batch_core.codec import parse_json
+from batch_core.failures import Failures
 from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS
-from batch_core.ports import LastRun
+from batch_core.outcomes import Tally
+from batch_core.ports import Candidate, LastRun
 from tests.unit.test_list_users import configured
 
 SECONDS = 200.0
@@ -159,3 +162,24 @@ def test_a_group_ends_in_time_at_its_share_of_any_rate(rate: float, group_size: 
 
 def test_one_user_per_group_keeps_the_rate_with_few_groups() -> None:
     assert planned(1, api_requests_per_second=2.0).lanes == Lanes(1, 20)
+
+
+def text_ids() -> st.SearchStrategy[list[str]]:
+    """Ids in the order of a collation that takes upper and lower case for one."""
+    ids = st.lists(st.text("aAbB", min_size=1, max_size=2), max_size=40)
+    return ids.map(lambda each: sorted(each, key=str.lower))
+
+
+@given(st.lists(st.integers(0, 20), max_size=40).map(sorted) | text_ids())
+def test_a_user_that_the_query_yields_again_is_rejected_once_more_and_asked_once(
+    listed: list[Any],
+) -> None:
+    failures = Failures("demo")
+    admission = Admission(now=1, limit=100, back_off=None, failures=failures)
+    candidates = [Candidate({"user_id": user_id}) for user_id in listed]
+
+    asked = [parse_json(text)["user_id"] for text in admission(candidates)]
+
+    assert asked == list(dict.fromkeys(listed))
+    assert admission.listed == len(listed)
+    assert failures.tally == Tally(rejected=len(listed) - len(asked))

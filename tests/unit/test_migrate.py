@@ -19,6 +19,7 @@ from tests.support.fakes import FakeDatabase, FakeRunLedger, FakeSchemaStore
 from tests.support.table_facts import table_facts
 
 TABLE = Table("t", columns=("a", "b"))
+QUERY = "SELECT user_id FROM t"
 FINE = table_facts()
 
 
@@ -111,12 +112,12 @@ def test_a_table_with_a_fault_fails_the_migration_and_is_named(tmp_path: Path) -
     for facts, fault in ((None, "does not exist"), (replace(FINE, engine="MyISAM"), "the engine")):
         store = FakeSchemaStore({"t": facts} if facts else {})
         with pytest.raises(MigrationError, match=f"the table t .*{fault}"):
-            Migrator(store, [("job", tmp_path)], TABLE)()
+            Migrator(store, [("job", tmp_path)], TABLE, QUERY)()
 
 
 def test_what_was_done_is_reported(tmp_path: Path) -> None:
     folder = write(tmp_path, **{"0001_one": "A", "0002_two": "B"})
-    migrate = Migrator(FakeSchemaStore({"t": FINE}), [("job", folder)], TABLE)
+    migrate = Migrator(FakeSchemaStore({"t": FINE}), [("job", folder)], TABLE, QUERY)
 
     assert migrate() == {"applied": ["job/0001_one.sql", "job/0002_two.sql"], "already": 0}
     write(folder, **{"0003_three": "C"})

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 from batch_core import chunks
 from batch_core.back_off import BackOff, Standing
@@ -31,6 +31,8 @@ _USED: Final = 0.8
 # and a group that is over soon lets the run end soon.
 _GROUP_SECONDS: Final = 10.0
 _GROUP_SECONDS_MOST: Final = 40.0
+# Ids that the database takes for equal, such as ab and AB, come in any order among themselves.
+_ALIKE: Final = 100
 # Were chunks cut smaller for few users, a tenant that grows tenfold overnight would not fit into
 # `CHUNKS_PER_RUN` of them.
 _LEAST_CHUNK: Final = 1_000
@@ -162,6 +164,7 @@ class Admission:
     admitted: int = 0
     next_user: int | str | None = None
     _held_back: Counter[str] = field(default_factory=Counter)
+    _recent: dict[Any, None] = field(default_factory=dict)
 
     def __call__(self, candidates: Iterable[Candidate]) -> Iterator[bytes]:
         """Yield each admitted user as it lies in a chunk.
@@ -187,6 +190,9 @@ class Admission:
 
     def _admitted(self, candidate: Candidate) -> bytes | None:
         user_id = candidate.user["user_id"]
+        if self._was_listed(user_id):
+            self.failures.add(Outcome.REJECTED, ErrorClass.LISTED_TWICE, user_id)
+            return None
         try:
             text = checked(candidate.user, candidate.failures)
         except UnfitUserError as error:
@@ -198,6 +204,17 @@ class Admission:
         self._held_back[reason] += 1
         self.failures.add(Outcome.SKIPPED, reason, user_id)
         return None
+
+    def _was_listed(self, user_id: Any) -> bool:
+        """Whether the query has yielded this user before: rows of one user follow each other."""
+        if user_id is None:
+            return False
+        if user_id in self._recent:
+            return True
+        self._recent[user_id] = None
+        if len(self._recent) > _ALIKE:
+            del self._recent[next(iter(self._recent))]
+        return False
 
     def _reason_to_wait(self, candidate: Candidate) -> str | None:
         if candidate.failures and self.back_off is not None:

@@ -22,6 +22,7 @@ class ErrorClass(StrEnum):
     NO_USER_ID = "no_user_id"
     NO_JSON_FORM = "no_json_form"
     USER_TOO_LARGE = "user_too_large"
+    LISTED_TWICE = "listed_twice"
     BACKING_OFF = "backing_off"
     QUARANTINED = "quarantined"
     CARRIED_OVER = "carried_over"
@@ -53,6 +54,7 @@ class ErrorClass(StrEnum):
     REFUSED_BY_JOB = "refused_by_job"
     NO_ROW = "no_row"
     NO_SUCH_COLUMN = "no_such_column"
+    COLUMN_LEFT_OUT = "column_left_out"
     ROW_TOO_LARGE = "row_too_large"
     TOO_MANY_DIGITS = "too_many_digits"
     # Write Rows.

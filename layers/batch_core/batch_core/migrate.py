@@ -13,11 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from batch_core.errors import ConfigurationError, DatabaseError, MigrationError, SchemaError
+from batch_core.errors import (
+    ConfigurationError,
+    DatabaseError,
+    MigrationError,
+    SchemaError,
+    TransientDatabaseError,
+)
 from batch_core.job import Table
 from batch_core.observability import logger
 from batch_core.ports import RunLedger, SchemaStore, SqlFile
-from batch_core.table_faults import faults_of
+from batch_core.table_faults import faults_of, faults_of_query
 
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 # Text, names and comments, in which a semicolon means nothing; then the semicolon.
@@ -42,13 +48,14 @@ class Migrator:
     ----------
     folders
         A name for each folder of SQL files, in the order in which they are applied.
-    table
-        The job's table, looked at afterwards.
+    table, query
+        The job's table and its users query, looked at afterwards.
     """
 
     store: SchemaStore
     folders: Sequence[tuple[str, Path]]
     table: Table
+    query: str
 
     def __call__(self) -> dict[str, Any]:
         """Bring the schema up to date.
@@ -56,12 +63,22 @@ class Migrator:
         Raises
         ------
         MigrationError
-            Naming the file and the statement, or what is wrong with the job's table.
+            Naming the file and the statement, or what is wrong with the job's table or query.
         """
         files = [file for source, folder in self.folders for file in read(source, folder)]
         applied = self.store.migrate(files)
-        if faults := faults_of(self.table, self.store.facts(self.table.name)):
+        facts = self.store.facts(self.table.name)
+        if faults := faults_of(self.table, facts):
             raise MigrationError(f"the table {self.table.name} {'; it '.join(faults)}")
+        try:
+            listed = self.store.listed(self.query)
+        except TransientDatabaseError:
+            raise
+        except DatabaseError as error:
+            raise MigrationError(f"the database refuses the job's users query: {error}") from error
+        assert facts is not None
+        if faults := faults_of_query(self.table, facts, listed):
+            raise MigrationError(f"the job's users query {'; it '.join(faults)}")
         logger.info("migrated", applied=applied)
         return {"applied": applied, "already": len(files) - len(applied)}
 

@@ -420,6 +420,22 @@ class ServerFacts:
     role: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedColumn:
+    """What the database says about a column of the users query.
+
+    Parameters
+    ----------
+    type
+        As in :class:`ColumnFacts`; None when its values have no JSON form.
+    scale
+        Digits behind the point.
+    """
+
+    type: str | None
+    scale: int = 0
+
+
 class SchemaStore(Protocol):
     """The numbered SQL files that were applied."""
 
@@ -447,5 +463,15 @@ class SchemaStore(Protocol):
         ------
         DatabaseError, ConfigurationError
             When there is no connection, or the server is one that must not be used.
+        """
+        ...
+
+    def listed(self, query: str) -> Mapping[str, ListedColumn]:
+        """Describe the columns of the users query.
+
+        Raises
+        ------
+        DatabaseError
+            When the database refuses it.
         """
         ...

@@ -168,7 +168,12 @@ def _values(table: Table, user: User, row: Any) -> tuple[Any, ...]:
                 ErrorClass.NO_SUCH_COLUMN,
                 f"the table {table.name} of the job has no column {name!r}",
             )
-    cells = {table.key: user["user_id"], **{name: row.get(name) for name in table.columns}}
+    if len(row) < len(table.columns):
+        left_out = ", ".join(name for name in table.columns if name not in row)
+        raise UnfitRowError(
+            ErrorClass.COLUMN_LEFT_OUT, f"the job's row leaves out {left_out}; None stores NULL"
+        )
+    cells = {table.key: user["user_id"], **{name: row[name] for name in table.columns}}
     values = tuple(cells.values())
     try:
         text, wide = dump_exact(values)

@@ -9,15 +9,20 @@ told from an older one. A table that breaks one of these would be written to wit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from batch_core.job import Table
-    from batch_core.ports import ColumnFacts, TableFacts, UniqueKey
+    from batch_core.ports import ColumnFacts, ListedColumn, TableFacts, UniqueKey
 
 # Types that round what they are given, so that two ids may become one.
 _INEXACT: Final = {"float", "double"}
+_TEXTS: Final = {
+    *("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json"),
+    *("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"),
+}
+_INTEGERS: Final = {"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"}
 
 
 def faults_of(table: Table, facts: TableFacts | None) -> list[str]:
@@ -33,6 +38,54 @@ def faults_of(table: Table, facts: TableFacts | None) -> list[str]:
         *_triggers(table, facts),
         *_storage(facts),
     ]
+
+
+def faults_of_query(
+    table: Table, facts: TableFacts, listed: Mapping[str, ListedColumn]
+) -> list[str]:
+    """Say why a job's users query cannot be listed, or its ids not be the keys of the table."""
+    faults = [without_form(name) for name, column in listed.items() if column.type is None]
+    user_id = listed.get("user_id")
+    if user_id is None:
+        faults.append("yields no column user_id; name one so")
+    elif user_id.type is not None and not _keeps(facts.columns[table.key], user_id):
+        faults.append(
+            f"yields user_id as {user_id.type}, and the key {table.key} of {table.name} is "
+            f"{facts.columns[table.key].declared}: ids that differ could become one; select what "
+            "the key holds, or change the key"
+        )
+    return faults
+
+
+def without_form(name: str) -> str:
+    """Say what is wrong with a column whose values JSON does not have."""
+    return (
+        f"yields the column {name}, whose type has no form in JSON; leave it out, or select it as "
+        "text, such as by ST_AsText"
+    )
+
+
+def _keeps(key: ColumnFacts, user_id: ListedColumn) -> bool:
+    """Whether ids that differ as they are listed differ as the key holds them."""
+    if user_id.type in _INEXACT:
+        return False
+    if user_id.type == key.type and user_id.type != "decimal":
+        return True
+    if key.type in _TEXTS:
+        return True
+    if user_id.type in _INTEGERS:
+        return key.type in _INTEGERS or key.type == "decimal"
+    if user_id.type == "decimal":
+        return user_id.scale <= _scale(key)
+    return {user_id.type, key.type} == {"datetime", "timestamp"}
+
+
+def _scale(key: ColumnFacts) -> int:
+    """How many digits behind the point the key holds; below none for what is no number."""
+    if key.type in _INTEGERS:
+        return 0
+    found = re.fullmatch(r"decimal\(\d+,(\d+)\).*", key.declared)
+    return int(found[1]) if found else -1
 
 
 def _names(table: Table, facts: TableFacts) -> Iterator[str]:

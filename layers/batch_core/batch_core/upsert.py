@@ -8,9 +8,11 @@ a regular expression and a generic escaper. It must be read by MySQL and by Mari
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import Enum
 from typing import Any, Final, Self
 
 from batch_core.codec import dump_exact
@@ -102,21 +104,60 @@ _WRITERS: Final[dict[type, Callable[[Any], str]]] = {
 }
 
 
+class Format(Enum):
+    """What a column takes instead of the JSON value as it is."""
+
+    BYTES = "bytes"  # written as hex text, with or without the dashes of a UUID
+    JSON = "json"  # any JSON value; text must be JSON text
+
+
+def _bytes(value: object) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case str():
+            with suppress(ValueError):
+                return f"X'{bytes.fromhex(value.replace('-', '')).hex()}'"
+    raise ValueError("a column of bytes takes hex text")
+
+
+def _document(value: object) -> str:
+    # A number or a boolean as SQL has it is no JSON to MySQL.
+    return _json(value) if isinstance(value, bool | int | float | Decimal) else literal(value)
+
+
+_FORMATS: Final[dict[Format, Callable[[Any], str]]] = {
+    Format.BYTES: _bytes,
+    Format.JSON: _document,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """What stands around the rows of a statement."""
+    """What stands around the rows of a statement.
+
+    Parameters
+    ----------
+    writers
+        What writes the values of a row, where they are not all written alike.
+    """
 
     head: bytes
     tail: bytes
+    writers: tuple[Callable[[Any], str], ...] = ()
 
     @classmethod
-    def guarded(cls, table: Table, columns: Sequence[str]) -> Self:
+    def guarded(
+        cls, table: Table, columns: Sequence[str], formats: Mapping[str, Format] | None = None
+    ) -> Self:
         """The upsert into a job's table: every column changes only for a newer version.
 
         Parameters
         ----------
         columns
             The key and then the others, without the version, which the rows carry last.
+        formats
+            Of the columns that take something else than the JSON value as it is.
 
         Raises
         ------
@@ -129,7 +170,11 @@ class Upsert:
         # Assignments run from left to right and see what was assigned before them: the version
         # must come last, or no column would ever find it newer.
         changes = [f"{name}=IF({newer},VALUES({name}),{name})" for name in [*names[1:], version]]
-        return cls.of(identifier(table.name), [*names, version], changes)
+        made = cls.of(identifier(table.name), [*names, version], changes)
+        if not formats:
+            return made
+        writers = [_FORMATS[formats[name]] if name in formats else literal for name in columns]
+        return replace(made, writers=(*writers, literal))
 
     @staticmethod
     def unchanged(table: Table, columns: Sequence[str]) -> bytes:
@@ -177,10 +222,18 @@ class Upsert:
             When a value cannot be written, text that is not Unicode included, or when the row is
             too large for a statement.
         """
-        text = f"({','.join([literal(value) for value in values])})".encode()
+        if self.writers:
+            cells = [self.cell(n, value) for n, value in enumerate(values)]
+        else:
+            cells = [literal(value) for value in values]
+        text = f"({','.join(cells)})".encode()
         if len(text) > self.room:
             raise ValueError(f"the row takes {len(text)} bytes of SQL; {self.room} are allowed")
         return text
+
+    def cell(self, n: int, value: object) -> str:
+        """Write a value of the n-th column."""
+        return self.writers[n](value) if self.writers else literal(value)
 
     def statement(self, rows: Sequence[bytes]) -> bytes:
         """The statement for these rows."""

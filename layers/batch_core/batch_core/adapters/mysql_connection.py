@@ -15,6 +15,7 @@ from pymysql.constants import SERVER_STATUS
 
 from batch_core import meter, tracing
 from batch_core.adapters.mysql_errors import DEADLOCK, LOCK_WAIT_TIMEOUT, classify, number_of
+from batch_core.adapters.mysql_types import DECODERS
 from batch_core.errors import (
     AccessError,
     ConfigurationError,
@@ -323,6 +324,7 @@ class Database:
                     password=password,
                     database=self._name,
                     charset="utf8mb4",
+                    conv=DECODERS,
                     autocommit=True,
                     connect_timeout=CONNECT_SECONDS,
                     # For the greeting; a query may take longer.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from batch_core.adapters.mysql_connection import Session
+from batch_core.adapters.mysql_types import formats_of
 from batch_core.error_classes import cut
 from batch_core.errors import (
     AccessError,
@@ -21,11 +22,11 @@ from batch_core.job import Table
 from batch_core.limits import REASON_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.records import RejectedRow
-from batch_core.upsert import OF_ROWS, Upsert, identifier, isolate, literal
+from batch_core.upsert import OF_ROWS, Format, Upsert, identifier, isolate
 from batch_core.user_state import marks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from batch_core.adapters.mysql_connection import Connection, Database
     from batch_core.records import Place, Record
@@ -57,6 +58,7 @@ class _Line:
 
     record: Record
     row: tuple[Any, ...]
+    upsert: Upsert
     text: bytes
 
     @property
@@ -70,6 +72,7 @@ class MySqlRowStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._formats: dict[str, Mapping[str, Format]] = {}
 
     def write(
         self, table: Table, records: Sequence[Record], *, search: bool = False
@@ -95,7 +98,7 @@ class MySqlRowStore:
         """
         # A record that was delivered twice counts once; what is replayed of it is another one.
         unique = list({(record.place, record.replayed): record for record in records}.values())
-        lines, unwritable = _lines(table, unique)
+        lines, unwritable = _lines(table, unique, self._formats_of(table.name))
 
         def work(session: Session) -> list[RejectedRow]:
             writer = _TableWriter(session, table)
@@ -127,16 +130,29 @@ class MySqlRowStore:
             with suppress(DatabaseError):
                 self._database.once(work)
 
+    def _formats_of(self, table: str) -> Mapping[str, Format]:
+        """Look once per environment; a migration brings code, and so a new one."""
+        if table not in self._formats:
+            found = self._database.ask(lambda session: formats_of(session, table))
+            if found is None:
+                return {}
+            self._formats[table] = found
+        return self._formats[table]
+
 
 def _column_sets(records: Iterable[Record]) -> set[tuple[str, ...]]:
     """One, but for the minutes in which a deployment replaces one job by the next."""
     return {record.columns for record in records}
 
 
-def _lines(table: Table, records: Sequence[Record]) -> tuple[list[_Line], list[RejectedRow]]:
+def _lines(
+    table: Table, records: Sequence[Record], formats: Mapping[str, Format]
+) -> tuple[list[_Line], list[RejectedRow]]:
     lines: list[_Line] = []
     rejected: list[RejectedRow] = []
-    upserts = {columns: Upsert.guarded(table, columns) for columns in _column_sets(records)}
+    upserts = {
+        columns: Upsert.guarded(table, columns, formats) for columns in _column_sets(records)
+    }
     for record in records:
         upsert = upserts[record.columns]
         for row in record.rows:
@@ -145,7 +161,8 @@ def _lines(table: Table, records: Sequence[Record]) -> tuple[list[_Line], list[R
                 rejected.append(RejectedRow(record, row, Outcome.REJECTED, fault))
                 continue
             try:
-                lines.append(_Line(record, row, upsert.row((*row, record.version))))
+                text = upsert.row((*row, record.version))
+                lines.append(_Line(record, row, upsert, text))
             except ValueError as error:
                 rejected.append(RejectedRow(record, row, Outcome.REJECTED, str(error)))
     return lines, rejected
@@ -266,7 +283,7 @@ def _kept(session: Session, table: Table, lines: Sequence[_Line]) -> Counter[Pla
     for line in lines:
         by_record[line.record.place].append(line)
     for place, own in by_record.items():
-        keys = ",".join(literal(line.row[0]) for line in own)
+        keys = ",".join(line.upsert.cell(0, line.row[0]) for line in own)
         row = session.row(
             f"SELECT COUNT(*) FROM {identifier(table.name)} WHERE {identifier(table.key)} IN"  # noqa: S608
             f" ({keys}) AND {identifier(table.version)} > {own[0].record.version:d} FOR UPDATE"

@@ -7,19 +7,21 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from batch_core.adapters.mysql_connection import Session
-from batch_core.adapters.mysql_errors import LOCK_WAIT_TIMEOUT, number_of
+from batch_core.adapters.mysql_errors import LOCK_WAIT_TIMEOUT, classify, number_of
+from batch_core.adapters.mysql_types import type_of
+from batch_core.adapters.mysql_users import described
 from batch_core.errors import (
     DatabaseError,
     MigrationError,
     SchemaError,
     UnreachableDatabaseError,
 )
-from batch_core.ports import ColumnFacts, ServerFacts, TableFacts, UniqueKey
+from batch_core.ports import ColumnFacts, ListedColumn, ServerFacts, TableFacts, UniqueKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batch_core.adapters.mysql_connection import Database
+    from batch_core.adapters.mysql_connection import Connection, Database
     from batch_core.ports import SqlFile
 
 # How long a statement may wait for a table that is in use. While it waits, everything that wants
@@ -92,6 +94,20 @@ class MySqlSchemaStore:
             When there is no connection, or the server is one that must not be used.
         """
         return self._database.once(lambda connection: _server(Session(connection)))
+
+    def listed(self, query: str) -> dict[str, ListedColumn]:
+        """Describe the columns of the users query."""
+
+        def work(connection: Connection) -> dict[str, ListedColumn]:
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(described(query))
+                    fields = cursor._result.fields  # type: ignore[attr-defined]  # not in the stubs
+            except Exception as error:
+                raise classify(error) from error
+            return {field.name: ListedColumn(type_of(field), field.scale) for field in fields}
+
+        return self._database.attempt(work)
 
 
 def _migrate(session: Session, files: Sequence[SqlFile]) -> list[str]:
