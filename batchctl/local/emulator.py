@@ -11,24 +11,44 @@ from typing import Any
 
 from batchctl.stacks import Stack
 
+# Of a database's attributes it lacks this one.
+_LACKING = "MasterUserSecret.SecretArn"
+
 
 def without_what_it_lacks(template: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out of a template what MiniStack refuses to make, and the stack with it.
 
-    It knows no saved query, no alarm that combines others, and none that calculates, as nearly all
-    of ours do.
+    It knows no saved query, no rule of a security group that stands by itself, no alarm that
+    combines others, and none that calculates, as nearly all of ours do.
     """
 
     def is_made(resource: Mapping[str, Any]) -> bool:
         match resource:
-            case {"Type": "AWS::CloudWatch::CompositeAlarm" | "AWS::Logs::QueryDefinition"}:
+            case {
+                "Type": "AWS::CloudWatch::CompositeAlarm"
+                | "AWS::Logs::QueryDefinition"
+                | "AWS::EC2::SecurityGroupEgress"
+                | "AWS::EC2::SecurityGroupIngress"
+            }:
                 return False
             case {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": _}}:
                 return False
         return True
 
     made = {name: each for name, each in template["Resources"].items() if is_made(each)}
-    return {**template, "Resources": made}
+    whole: dict[str, Any] = _with_attributes({**template, "Resources": made})
+    return whole
+
+
+def _with_attributes(part: Any) -> Any:
+    match part:
+        case {"Fn::GetAtt": [database, attribute]} if attribute == _LACKING:
+            return f"arn:aws:secretsmanager:us-east-1:000000000000:secret:{database}-000000"
+        case dict():
+            return {name: _with_attributes(each) for name, each in part.items()}
+        case list():
+            return [_with_attributes(each) for each in part]
+    return part
 
 
 def mend(client: Callable[[str], Any], stack: Stack) -> None:

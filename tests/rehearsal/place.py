@@ -21,29 +21,19 @@ import boto3
 from botocore.exceptions import ClientError, WaiterError
 
 from batchctl.alarms import Alarms, Heard
-from batchctl.local import emulator, sam
+from batchctl.local import emulator
 from batchctl.local.cloud import LocalCloud, schema_name
 from batchctl.local.servers import REGION
 from batchctl.stacks import Stack, find_stack
 from tests.rehearsal import pipeline
 from tests.rehearsal.pipeline import Action
 from tests.rehearsal.play import ActionError, Push
-from tests.support.checkout import ROOT
+from tests.support.checkout import copy_to, environment, fit_sam, lend_programs
 
 ACCOUNT: Final = "000000000000"
 PIPELINE: Final = "batch-pipeline"
 # What the stages behind the build need; the rest takes long, or asks the internet.
 NEEDED: Final = ("make package ",)
-_SAM: Final = """#!{python}
-import subprocess, sys
-from pathlib import Path
-from batchctl.local.sam import fit_to_the_emulator
-
-status = subprocess.run(["{sam}", *sys.argv[1:]]).returncode
-if status == 0 and sys.argv[1] == "build":
-    fit_to_the_emulator(Path(".aws-sam/build/template.yaml"))
-sys.exit(status)
-"""
 _OF_ACCESS: Final = ("-deploy", "-verify", "-cloudformation")
 _WAIT: Final = {"Delay": 1, "MaxAttempts": 300}
 _PUSHER: Final = ("-c", "user.name=rehearsal", "-c", "user.email=rehearsal@example.com")
@@ -80,40 +70,13 @@ class Place:
 
     def make_checkout(self) -> None:
         """Copy the checkout as it is on disk, and make a repository of it to push from."""
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).is_file():
-                copy = self.checkout / name
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, copy)
+        copy_to(self.checkout)
         self._git("init", "--quiet", "--initial-branch", "main")
         if self._full:  # every command of the build may ask for programs of its own
             self._run(["make", "setup"], self._environment())
         else:
-            self._lend_programs()
-        self._fit_sam()
-
-    def _lend_programs(self) -> None:
-        """Make an environment of links to this checkout's."""
-        lent, venv = self.checkout / ".venv", Path(sys.prefix)
-        (lent / "bin").mkdir(parents=True)
-        for name in ("pyvenv.cfg", "lib", *(f"bin/{each.name}" for each in venv.glob("bin/*"))):
-            (lent / name).symlink_to(venv / name)
-
-    def _fit_sam(self) -> None:
-        """Let sam leave out of what it builds what the local cloud cannot make."""
-        programs = self.checkout / ".venv" / "bin"
-        (programs / "sam").rename(programs / "sam-itself")
-        (programs / "sam").write_text(
-            _SAM.format(python=programs / "python", sam=programs / "sam-itself")
-        )
-        (programs / "sam").chmod(0o755)
+            lend_programs(self.checkout)
+        fit_sam(self.checkout)
 
     def push(self, title: str) -> Push:
         """Commit what has changed."""
@@ -496,9 +459,9 @@ class Place:
 
     def _environment(self, role: str | None = None) -> dict[str, str]:
         """The environment of a command; nothing in it leads to an account of anybody's."""
-        env = sam.environment(self.cloud.home, self.cloud.endpoint_url, self.cloud.ca_file)
-        for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the make that started this
-            env.pop(name, None)
+        env = environment(self.checkout, self.cloud, self._folder / "home")
+        if self._full:
+            env["PYTHON3"] = sys.executable
         if role is not None:
             self._acting(role)
             known = self._sessions[f"{role} "].get_credentials()
@@ -508,19 +471,7 @@ class Place:
                 "AWS_SECRET_ACCESS_KEY": known.secret_key,
                 "AWS_SESSION_TOKEN": str(known.token),
             }
-        return {
-            **env,
-            "AWS_REGION": REGION,
-            "BATCHCTL_HOME": str(self._folder / "home"),
-            "PYTHONPATH": os.pathsep.join(
-                str(self.checkout / each) for each in ("", "layers/batch_core")
-            ),
-            # `make setup` has been run: unless in full, this is what it runs instead.
-            "PYTHON3": sys.executable if self._full else "true",
-            # No metric arrives late here.
-            "ALARM_SECONDS": "0",
-            "YES": "1",
-        }
+        return env
 
     def _run(self, command: Sequence[str | Path], env: Mapping[str, str]) -> str:
         done = subprocess.run(
