@@ -234,6 +234,28 @@ def test_a_table_of_the_kinds_that_swallow_users_is_faulty(
     assert fault in "; ".join(faults_of(Table("t", ("n",)), mysql_store.facts("t")))
 
 
+FILE_OF_AN_EDITOR = """\ufeffCREATE TABLE d (id INT PRIMARY KEY, n INT); -- one; two\r
+CREATE TRIGGER d_first BEFORE INSERT ON d FOR EACH ROW BEGIN\r
+  IF NEW.n IS NULL THEN SET NEW.n = 1; END IF;\r
+  SET NEW.n = NEW.n + 1;\r
+END;\r
+DELIMITER $$\r
+CREATE PROCEDURE fill() BEGIN INSERT INTO d VALUES (1, NULL); INSERT INTO d VALUES (2, 5); END$$\r
+DELIMITER ;\r
+CALL fill();\r
+"""
+
+
+def test_triggers_and_routines_of_a_file_are_made_as_they_are_written(
+    database: Database, mysql_store: MySqlSchemaStore, tmp_path: Path
+) -> None:
+    (tmp_path / "0001_d.sql").write_bytes(FILE_OF_AN_EDITOR.encode())
+
+    assert mysql_store.migrate(read("job", tmp_path)) == ["job/0001_d.sql"]
+
+    assert database.ask(lambda s: s.rows("SELECT id, n FROM d")) == [(1, 2), (2, 6)]
+
+
 def test_a_second_migration_at_the_same_time_is_refused(
     schema: Schema, mysql_store: MySqlSchemaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

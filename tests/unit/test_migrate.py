@@ -53,9 +53,54 @@ def test_what_is_never_closed_is_named_with_its_line(sql: str, line: int) -> Non
         list(split(sql))
 
 
-def test_the_clients_delimiter_is_refused() -> None:
-    with pytest.raises(ValueError, match="DELIMITER"):
-        list(split("DELIMITER $$\nCREATE PROCEDURE p() BEGIN END$$"))
+ROUTINES = [
+    "CREATE TRIGGER t BEFORE INSERT ON d FOR EACH ROW SET NEW.n = 1",
+    "CREATE TRIGGER t BEFORE INSERT ON d FOR EACH ROW BEGIN\n  SET NEW.n = 1;\nEND",
+    "create trigger t before insert on d for each row if new.n is null then set new.n = 1; end if",
+    "CREATE DEFINER=`a`@`%` TRIGGER t BEFORE INSERT ON d FOR EACH ROW BEGIN SET NEW.end = 1; END",
+    "CREATE PROCEDURE p() BEGIN IF EXISTS (SELECT 1) THEN DO 1; ELSEIF 2 THEN DO 2; END IF; END",
+    "CREATE PROCEDURE p() BEGIN SELECT IF(1, 2, 3), REPEAT('x', 2), CASE WHEN 1 THEN 2 END; END",
+    "CREATE PROCEDURE p() BEGIN CASE x WHEN 1 THEN SELECT 1; ELSE BEGIN END; END CASE; END",
+    "CREATE PROCEDURE p() BEGIN l: LOOP LEAVE l; END LOOP; WHILE 0 DO SET @a = 1; END WHILE; END",
+    "CREATE FUNCTION f() RETURNS INT BEGIN REPEAT DO 1; UNTIL 1 END REPEAT; RETURN 1; END",
+    "CREATE OR REPLACE PROCEDURE p() BEGIN SELECT 'BEGIN', `BEGIN`; END",
+    "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN SELECT 1; SELECT 2; END",
+    "CREATE PROCEDURE p() BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN DO 1; END; DO 2; END",
+]
+
+
+@given(st.lists(st.sampled_from([*ROUTINES, "SELECT 1", "CREATE TABLE begin (event INT)"])))
+def test_triggers_and_routines_end_behind_their_last_block(statements: list[str]) -> None:
+    assert list(split(";\n".join([*statements, ""]))) == statements
+
+
+@given(
+    st.lists(st.sampled_from([*ROUTINES, "SELECT 1; SELECT 2"]), min_size=1),
+    st.sampled_from(["$$", "//", "|", "#end#"]),
+)
+def test_a_delimiter_ends_statements_as_in_the_clients(
+    statements: list[str], delimiter: str
+) -> None:
+    text = f"SELECT 0;\n -- of here\nDelimiter {delimiter}\n"
+    text += "".join(f"{statement}{delimiter}\n" for statement in statements)
+    text += "DELIMITER ;\nSELECT 9; SELECT 10"
+
+    assert list(split(text)) == ["SELECT 0", *statements, "SELECT 9", "SELECT 10"]
+
+
+def test_a_byte_order_mark_and_returns_before_line_feeds_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "0001_one.sql").write_bytes("\ufeffA -- x\r\n;\r\nB;\r\n".encode())
+
+    (file,) = read("job", tmp_path)
+
+    assert file.statements == ("A", "B")
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "0001_one.sql").write_bytes("SELECT 'é'".encode("utf-16"))
+
+    with pytest.raises(MigrationError, match=r"job/0001_one\.sql: 'utf-8' codec"):
+        read("job", tmp_path)
 
 
 quoted = st.text(alphabet="ab;-#/* \n").map(lambda text: f"'{text}'")

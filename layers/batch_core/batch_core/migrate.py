@@ -1,15 +1,18 @@
 """Migrate: numbered SQL files, applied once each, and a look at what they left.
 
-Files are `NNNN_name.sql` with MySQL statements, each ended by `;`. MySQL commits a CREATE or ALTER
-at once, so a file that fails half-way stays half applied: what was applied is remembered statement
-by statement, and the next try goes on behind it.
+Files are `NNNN_name.sql` with MySQL statements, each ended by `;`, as a dump or an editor writes
+them: with or without a byte order mark, with triggers and routines, with DELIMITER. MySQL commits
+a CREATE or ALTER at once, so a file that fails half-way stays half applied: what was applied is
+remembered statement by statement, and the next try goes on behind it.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,18 +29,32 @@ from batch_core.ports import RunLedger, SchemaStore, SqlFile
 from batch_core.table_faults import faults_of, faults_of_query
 
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-# Text, names and comments, in which a semicolon means nothing; then the semicolon.
-_TOKEN: Final = re.compile(
-    r"""
-      ' (?: [^'\\] | \\. | '' )* '
+# Text, names and comments, in which a delimiter means nothing; then the delimiter.
+_SYNTAX: Final = r"""
+      (?P<end> {delimiter} )
+    | ' (?: [^'\\] | \\. | '' )* '
     | " (?: [^"\\] | \\. | "" )* "
     | ` [^`]* `
     | (?P<comment> (?: \# | --(?=\s|\Z) ) [^\n]* | /\*(?![!+]) .*? \*/ )
-    | (?P<end> ; )
     | (?P<open> ['"`] | /\*(?![!+]) )
-    """,
-    re.VERBOSE | re.DOTALL,
+    """
+_DELIMITER: Final = re.compile(r"\s*DELIMITER[ \t]+(\S+)[^\n]*", re.IGNORECASE)
+_ROUTINE: Final = re.compile(
+    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:DEFINER\s*=\s*\S+\s+)?(?:AGGREGATE\s+)?"
+    r"(?:TRIGGER|PROCEDURE|FUNCTION|EVENT)\b",
+    re.IGNORECASE,
 )
+# What begins and ends blocks; `END IF` and the like are one word.
+_BLOCK_WORD: Final = re.compile(
+    r"(?<![\w.@$])(?:(END)(?:\s+(?:IF|CASE|LOOP|REPEAT|WHILE))?"
+    r"|(BEGIN|THEN|ELSEIF|WHEN|CASE|LOOP|WHILE|REPEAT(?!\s*\()))(?![\w$])",
+    re.IGNORECASE,
+)
+
+
+@cache
+def _token(delimiter: str) -> re.Pattern[str]:
+    return re.compile(_SYNTAX.replace("{delimiter}", re.escape(delimiter)), re.VERBOSE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +148,7 @@ def read(source: str, folder: Path) -> list[SqlFile]:
                 f"{source}/{path.name} has the same number as {files[-1].name}; give it the next"
             )
         try:
-            statements = tuple(split(path.read_text(encoding="utf-8")))
+            statements = tuple(split(path.read_text(encoding="utf-8-sig")))
         except ValueError as error:
             raise MigrationError(f"{source}/{path.name}: {error}") from error
         files.append(SqlFile(source, number, path.name, statements))
@@ -141,33 +158,76 @@ def read(source: str, folder: Path) -> list[SqlFile]:
 def split(sql: str) -> Iterator[str]:
     """Cut SQL into statements, without comments (but with `/*!` and `/*+`, which have meaning).
 
+    A trigger or a routine ends with the semicolon behind its last `END`. Where that is not enough,
+    `DELIMITER` works as in the mysql client.
+
     Raises
     ------
     ValueError
-        When a quote or a comment is not closed, or the text uses the client's DELIMITER.
+        When a quote or a comment is not closed.
     """
-    parts: list[str] = []
+    statement = _Statement()
+    delimiter = ";"
     at = 0
-    for token in _TOKEN.finditer(sql):
+    while at < len(sql):
+        if statement.empty and (command := _DELIMITER.match(sql, at)):
+            delimiter = command[1]
+            at = command.end()
+            continue
+        token = _token(delimiter).search(sql, at)
+        statement.add(sql[at : token.start() if token else len(sql)])
+        if token is None:
+            break
+        at = token.end()
         if token["open"]:
             line = sql.count("\n", 0, token.start()) + 1
             raise ValueError(f"the {token['open']} in line {line} is never closed")
-        parts.append(sql[at : token.start()])
-        at = token.end()
         if token["comment"]:
-            parts.append(" ")
+            statement.add(" ")
+        elif token["end"] and (delimiter != ";" or statement.complete):
+            yield from statement.text
+            statement = _Statement()
         elif token["end"]:
-            yield from _statement(parts)
-            parts = []
+            statement.add(";")
         else:
-            parts.append(token[0])
-    parts.append(sql[at:])
-    yield from _statement(parts)
+            statement.add(token[0], quoted=True)
+    yield from statement.text
 
 
-def _statement(parts: Sequence[str]) -> Iterator[str]:
-    text = "".join(parts).strip()
-    if text.upper().startswith("DELIMITER"):
-        raise ValueError("DELIMITER is a command of the mysql client; write plain statements")
-    if text:
-        yield text
+class _Statement:
+    """A statement as far as it has been read."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        # The same, with nothing in its quotes.
+        self._plain: list[str] = []
+
+    def add(self, text: str, *, quoted: bool = False) -> None:
+        self._parts.append(text)
+        self._plain.append("''" if quoted else text)
+
+    @property
+    def empty(self) -> bool:
+        return not "".join(self._parts).strip()
+
+    @property
+    def text(self) -> Iterator[str]:
+        """The statement, unless there is none."""
+        if text := "".join(self._parts).strip():
+            yield text
+
+    @property
+    def complete(self) -> bool:
+        """Whether a semicolon ends it: in a trigger or a routine, only outside its blocks.
+
+        Every block ends with an `END`. An IF is known by its THEN, which ELSEIF and WHEN have too:
+        the word alone may be a function or part of `IF EXISTS`.
+        """
+        plain = "".join(self._plain)
+        if not _ROUTINE.match(plain):
+            return True
+        words = Counter((end or word).upper() for end, word in _BLOCK_WORD.findall(plain))
+        blocks = words["BEGIN"] + words["THEN"] - words["ELSEIF"] - words["WHEN"]
+        for word in ("CASE", "LOOP", "REPEAT", "WHILE"):
+            blocks += words[word]
+        return blocks <= words["END"]
