@@ -26,7 +26,7 @@ def writer() -> RowWriter:
     return RowWriter(
         tenant=settings.tenant_id,
         table=JOB.table,
-        rows=MySqlRowStore(connect(settings, patience_seconds=PATIENCE_SECONDS)),
+        rows=MySqlRowStore(connect(settings, patience_seconds=PATIENCE_SECONDS), users=JOB.users),
         quarantine=quarantine,
     )
 

@@ -46,6 +46,7 @@ PROCESS_USERS: Final = "tests/unit/test_process_users.py"
 WRITE_ROWS: Final = "tests/unit/test_write_rows.py"
 MYSQL_ERRORS: Final = "tests/unit/test_mysql_errors.py"
 WHOSE_FAULT: Final = "tests/contract/test_whose_fault.py"
+GONE: Final = "tests/contract/test_gone.py"
 HOSTILE_RECORDS: Final = "tests/contract/test_hostile_records.py"
 
 
@@ -918,6 +919,27 @@ FAULTS_MUTATIONS: Final = (
         "names = [self.table.version.lower(), *(column.lower() for column in record.columns)]",
         "names = [self.table.version, *record.columns]",
         (f"{HOSTILE_RECORDS}::test_a_hostile_record_is_put_aside_like_any_other",),
+    ),
+    Mutation(
+        "any foreign key means that the user is gone",
+        (),
+        f"{ADAPTERS}/mysql_rows.py",
+        "            if key is None:\n",
+        "            if key is None and not parents.keys:\n",
+        (f"{GONE}::test_a_foreign_key_that_is_not_the_users_is_a_value_of_the_row[mariadb]",),
+    ),
+    Mutation(
+        "a user who is listed again stays gone",
+        (),
+        f"{ADAPTERS}/mysql_rows.py",
+        "            elif str(row.row[0]) in known[version]:\n",
+        "            elif row.row[0] in known[version]:\n",
+        (
+            (
+                f"{GONE}::test_a_user_who_is_listed_again_was_not_gone_and_the_run_knows_the_foreign"
+                "_key[mariadb]"
+            ),
+        ),
     ),
     Mutation(
         "the class of an error is what was said",

@@ -312,6 +312,9 @@ class FakeRowStore(RowStore):
         if type(key) not in {int, str}:
             return Outcome.REJECTED, "the key is neither a number nor text"
         if db.parents is not None and key not in db.parents:
+            version, _, word = db.users.get(str(key), (record.version, 0, ""))
+            if word in {"gone", "not_gone"} and version < record.version:
+                return Outcome.REJECTED, "not_gone: 1452: the user is listed again"
             return Outcome.GONE, "1452: the user is gone"
         if error := db.refuses(values):
             return Outcome.REJECTED, error

@@ -88,10 +88,10 @@ def test_a_refused_row_is_one_more_failure_and_its_text_is_not_kept() -> None:
     assert marks_of(given, refused) == [Mark(2, 5, "mysql_1406"), Mark(3, 1, "unwritable")]
 
 
-def test_who_is_gone_is_forgotten() -> None:
+def test_who_is_gone_is_remembered_as_such() -> None:
     given = record(failures=((2, 4),))
 
-    assert marks_of(given, [RejectedRow(given, (2,), Outcome.GONE, "1452")]) == [Mark(2, 0)]
+    assert marks_of(given, [RejectedRow(given, (2,), Outcome.GONE, "1452")]) == [Mark(2, 5, "gone")]
 
 
 def test_the_marks_of_a_record_are_passed_on() -> None:

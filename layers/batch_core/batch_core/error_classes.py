@@ -59,6 +59,7 @@ class ErrorClass(StrEnum):
     TOO_MANY_DIGITS = "too_many_digits"
     # Write Rows.
     GONE = "gone"
+    NOT_GONE = "not_gone"
     UNWRITABLE = "unwritable"
     UNREADABLE_RECORD = "unreadable_record"
     # Something that says a word which is none of these.

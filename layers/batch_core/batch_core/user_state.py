@@ -73,8 +73,7 @@ def can_be_marked(user_id: object) -> TypeIs[int | str]:
 def marks_of(record: Record, rejected: Iterable[RejectedRow]) -> list[Mark]:
     """Say what a record tells about its users, once it is known which of its rows were refused.
 
-    A user whose row was stored has recovered, if there was anything to recover from; so has one who
-    is gone.
+    A user whose row was stored has recovered, if there was anything to recover from.
     """
     before = dict(record.failures)
     refused = [
@@ -82,11 +81,19 @@ def marks_of(record: Record, rejected: Iterable[RejectedRow]) -> list[Mark]:
         for row in rejected
         if row.record is record and row.outcome is Outcome.REJECTED and can_be_marked(row.row[0])
     ]
+    # Not forgotten at once: a user who is listed again was not gone.
+    gone = [
+        Mark(row.row[0], before.pop(row.row[0], 0) + 1, ErrorClass.GONE)
+        for row in rejected
+        if row.record is record and row.outcome is Outcome.GONE and can_be_marked(row.row[0])
+    ]
     recovered = [Mark(user_id, 0) for user_id in before if can_be_marked(user_id)]
-    return [*record.marks, *refused, *recovered]
+    return [*record.marks, *refused, *gone, *recovered]
 
 
 def class_of_row(error: str) -> str:
-    """The class of a row's error, by the number in front of it if the database said it."""
-    number = error.partition(":")[0]
-    return f"mysql_{number}" if number.isdigit() else ErrorClass.UNWRITABLE
+    """The class of a row's error, by what stands in front of it: MySQL's number, most often."""
+    first = error.partition(":")[0]
+    if first.isdigit():
+        return f"mysql_{first}"
+    return ErrorClass.NOT_GONE if first == ErrorClass.NOT_GONE else ErrorClass.UNWRITABLE

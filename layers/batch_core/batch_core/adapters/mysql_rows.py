@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from batch_core.adapters.mysql_connection import Session
+from batch_core.adapters.mysql_parents import Parents, called_gone
 from batch_core.adapters.mysql_types import formats_of
-from batch_core.error_classes import cut
+from batch_core.error_classes import ErrorClass, cut
 from batch_core.errors import (
     AccessError,
     DatabaseError,
@@ -28,7 +29,7 @@ from batch_core.user_state import marks_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from batch_core.adapters.mysql_connection import Connection, Database
+    from batch_core.adapters.mysql_connection import Database
     from batch_core.records import Place, Record
 
 # A record that is delivered again overwrites its own line, but a row that it had stored does not
@@ -68,11 +69,18 @@ class _Line:
 
 
 class MySqlRowStore:
-    """Guarded bulk upserts; what cannot be stored is found and reported."""
+    """Guarded bulk upserts; what cannot be stored is found and reported.
 
-    def __init__(self, database: Database) -> None:
+    Parameters
+    ----------
+    users
+        The job's users query, which tells among several parents of the key which are the users.
+    """
+
+    def __init__(self, database: Database, *, users: str = "") -> None:
         self._database = database
         self._formats: dict[str, Mapping[str, Format]] = {}
+        self._users = users
 
     def write(
         self, table: Table, records: Sequence[Record], *, search: bool = False
@@ -104,7 +112,7 @@ class MySqlRowStore:
             writer = _TableWriter(session, table)
             if search:
                 writer.allow_search(_column_sets(unique))
-            rejected = [*unwritable, *_write_lines(writer, lines)]
+            rejected = [*unwritable, *self._judged(session, table, _write_lines(writer, lines))]
             _mark(session, unique, rejected)
             _enter(session, unique, rejected, writer.kept)
             return rejected
@@ -115,21 +123,6 @@ class MySqlRowStore:
             self._tell(unique, f"Write Rows: {type(error).__name__}: {error}")
             raise
 
-    def _tell(self, records: Sequence[Record], reason: str) -> None:
-        """Leave word for Finish Run, which waits for the rows, if the database takes as much."""
-        runs = sorted({record.run_id for record in records if not record.replayed})
-        named = ", ".join(["%s"] * len(runs))
-
-        def work(connection: Connection) -> None:
-            Session(connection).execute(
-                f"UPDATE batch_run SET reason = %s WHERE closed_at IS NULL AND run_id IN ({named})",  # noqa: S608
-                (cut(reason, REASON_BYTES), *runs),
-            )
-
-        if runs:
-            with suppress(DatabaseError):
-                self._database.once(work)
-
     def _formats_of(self, table: str) -> Mapping[str, Format]:
         """Look once per environment; a migration brings code, and so a new one."""
         if table not in self._formats:
@@ -138,6 +131,57 @@ class MySqlRowStore:
                 return {}
             self._formats[table] = found
         return self._formats[table]
+
+    def _judged(
+        self, session: Session, table: Table, rejected: list[RejectedRow]
+    ) -> list[RejectedRow]:
+        """Reject the rows whose users are not gone, though a foreign key does not hold."""
+        if not any(row.outcome is Outcome.GONE for row in rejected):
+            return rejected
+        parents = Parents.of(session, table, self._users)
+        known: dict[int, set[str]] = {}
+        judged = []
+        for row in rejected:
+            if row.outcome is not Outcome.GONE:
+                judged.append(row)
+                continue
+            version = row.record.version
+            if version not in known:
+                gone = (row.row[0] for row in rejected if row.outcome is Outcome.GONE)
+                known[version] = called_gone(session, gone, before=version)
+            key = parents.violated(row.error)
+            if key is None:
+                judged.append(replace(row, outcome=Outcome.REJECTED))
+            elif str(row.row[0]) in known[version]:
+                fault = parents.fault(key)
+                judged.append(
+                    replace(
+                        row,
+                        outcome=Outcome.REJECTED,
+                        error=f"{ErrorClass.NOT_GONE}: {row.error}; {fault}",
+                    )
+                )
+                _leave_word(session, [row.record], fault)
+            else:
+                judged.append(row)
+        return judged
+
+    def _tell(self, records: Sequence[Record], reason: str) -> None:
+        """Leave word for Finish Run, which waits for the rows, if the database takes as much."""
+        with suppress(DatabaseError):
+            self._database.once(
+                lambda connection: _leave_word(Session(connection), records, reason)
+            )
+
+
+def _leave_word(session: Session, records: Sequence[Record], reason: str) -> None:
+    """Write into the account of the records' runs, while they are open, what is wrong."""
+    if runs := sorted({record.run_id for record in records if not record.replayed}):
+        named = ", ".join(["%s"] * len(runs))
+        session.execute(
+            f"UPDATE batch_run SET reason = %s WHERE closed_at IS NULL AND run_id IN ({named})",  # noqa: S608
+            (cut(reason, REASON_BYTES), *runs),
+        )
 
 
 def _column_sets(records: Iterable[Record]) -> set[tuple[str, ...]]:

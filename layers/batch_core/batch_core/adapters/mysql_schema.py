@@ -158,7 +158,7 @@ def _apply(session: Session, file: SqlFile) -> bool:
 def _execute(session: Session, statement: str) -> None:
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
-            session.execute(statement.encode())
+            session.execute(statement)
         except DatabaseError as error:
             if number_of(error.__cause__) != LOCK_WAIT_TIMEOUT or attempt == LOCK_ATTEMPTS:
                 raise
