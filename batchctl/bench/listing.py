@@ -40,6 +40,10 @@ class Nowhere:
         self.bytes += len(body)
         return '"00000000000000000000000000000000"'
 
+    def put_new(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> bool:
+        """Drop an object."""
+        return bool(self.put(key, body, metadata=metadata))
+
     def get(
         self, key: str, *, etag: str | None = None, span: tuple[int, int] | None = None
     ) -> bytes:

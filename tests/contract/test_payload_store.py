@@ -43,6 +43,14 @@ def test_what_was_put_is_got(store: PayloadStore) -> None:
     assert '"' not in etag
 
 
+def test_of_all_who_put_one_new_object_the_first_alone_has_it(store: PayloadStore) -> None:
+    assert store.put_new("runs/a/1/asked/0", b"one", metadata={"run-id": "a"})
+    assert not store.put_new("runs/a/1/asked/0", b"two", metadata={"run-id": "a"})
+    assert store.get("runs/a/1/asked/0") == b"one"
+    # It may ask again, when the answer was lost.
+    assert store.put_new("runs/a/1/asked/0", b"one", metadata={"run-id": "a"})
+
+
 def test_a_span_is_read_without_its_end(store: PayloadStore) -> None:
     etag = store.put("k", b"0123456789", metadata={})
 

@@ -149,6 +149,19 @@ API_MUTATIONS: Final = (
         (f"{CODEC}::test_what_is_no_number_is_found_however_deep",),
     ),
     Mutation(
+        "a second attempt of a group sends every POST again",
+        (22,),
+        f"{CORE}/call_api.py",
+        " and not _is_first(run, name, store):",
+        " and False:",
+        (
+            (
+                f"{CALL_API}::test_what_must_not_be_sent_twice_is_not_sent_by_a_second_attempt_of"
+                "_the_run"
+            ),
+        ),
+    ),
+    Mutation(
         "a retry of the listing changes the idempotency keys",
         (22,),
         f"{CORE}/call_api.py",

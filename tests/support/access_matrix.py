@@ -55,6 +55,7 @@ _OBJECTS: Final = {
     "${PayloadBucket.Arn}/runs/*/chunks/*": "runs/probe/chunks/0",
     "${PayloadBucket.Arn}/runs/*/claims/*": "runs/probe/claims/0",
     "${PayloadBucket.Arn}/runs/*/breaker": "runs/probe/breaker",
+    "${PayloadBucket.Arn}/runs/*/asked/*": "runs/probe/asked/0",
     "${PayloadBucket.Arn}/quarantine/*": "quarantine/probe",
     "${PayloadBucket.Arn}/aws/lambda/*": "aws/lambda/probe",
     "${PayloadBucket.Arn}/replaying/*": "replaying/probe",

@@ -53,6 +53,11 @@ class FakePayloadStore(PayloadStore):
         self.metadata[key] = metadata
         return self.etag(key)
 
+    def put_new(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> bool:
+        if key not in self.objects:
+            self.put(key, body, metadata=metadata)
+        return self.objects[key] == body
+
     def get(
         self, key: str, *, etag: str | None = None, span: tuple[int, int] | None = None
     ) -> bytes:

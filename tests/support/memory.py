@@ -41,6 +41,9 @@ class FolderStore(PayloadStore):
         (self._folder / key.replace("/", "_")).write_bytes(body)
         return "e"
 
+    def put_new(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> bool:
+        return bool(self.put(key, body, metadata=metadata))
+
     def get(
         self,
         key: str,

@@ -36,6 +36,7 @@ ALLOWED = {
         "${PayloadBucket.Arn}/runs/*/chunks/*": "s3:GetObject",
         "${PayloadBucket.Arn}/runs/*/claims/*": "s3:PutObject",
         "${PayloadBucket.Arn}/runs/*/breaker": "s3:GetObject s3:PutObject",
+        "${PayloadBucket.Arn}/runs/*/asked/*": "s3:GetObject s3:PutObject",
         "PayloadBucket.Arn": "s3:ListBucket",
         "ApiSecretArn": "secretsmanager:GetSecretValue",
         "SecretsKeyArn": "kms:Decrypt",

@@ -212,6 +212,30 @@ def test_each_attempt_of_a_run_has_the_same_key_for_a_user_and_the_next_run_anot
     assert {idempotency_key(other, user) for user in range(3)}.isdisjoint(keys)
 
 
+def test_what_must_not_be_sent_twice_is_not_sent_by_a_second_attempt_of_the_run() -> None:
+    """The first attempt died: all that is left of it is what it wrote to S3."""
+
+    def mixed(user: User) -> Request:
+        method, keyed = [("GET", False), ("POST", False), ("POST", True)][user["user_id"]]
+        return Request(f"/users/{user['user_id']}", method=method, repeatable=keyed)
+
+    world = World(users(3))
+    _, tally = world.call(job=job(mixed))
+    assert (tally, len(world.api.asked)) == (Tally(), 3)
+
+    claimed, tally = world.call(job=job(mixed))
+    assert [user["user_id"] for user, *_ in claimed] == [0, 2]
+    assert (tally, world.called) == (Tally(retry_later=1), 2)
+    assert [request.path for request in world.api.asked[3:]] == ["/users/0", "/users/2"]
+    assert world.marks == []
+
+
+def test_who_has_nothing_that_must_not_be_sent_twice_leaves_no_trace_in_s3() -> None:
+    world = World(users(3))
+    world.call()
+    assert [key for key in world.store.objects if "/asked/" in key] == []
+
+
 @given(st.integers(0, 2**64) | st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_key_is_a_uuid_like_any_random_one(user_id: int | str) -> None:
     key = idempotency_key(World(users(1)).run, user_id)

@@ -154,9 +154,14 @@ def prepare(request: Request, *, base_url: str, secret: str | None) -> Call:
         headers,
         body,
         conditional=not _CONDITIONS.isdisjoint(map(str.lower, headers)),
-        repeatable=request.method in _REPEATABLE or request.repeatable is True,
+        repeatable=is_repeatable(request),
         fingerprint=fingerprint,
     )
+
+
+def is_repeatable(request: Request) -> bool:
+    """Whether a request may be sent twice without harm."""
+    return request.method in _REPEATABLE or request.repeatable is True
 
 
 def _fingerprint(request: Request, url: str, body: bytes | None) -> str:

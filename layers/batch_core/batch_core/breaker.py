@@ -17,7 +17,7 @@ from batch_core.error_classes import known
 from batch_core.errors import PayloadError, PayloadMissingError
 from batch_core.observability import logger
 from batch_core.outcomes import Outcome
-from batch_core.ports import BREAKER_OPEN, LATE, Answer, Failure, PayloadStore
+from batch_core.ports import BREAKER_OPEN, LATE, PERHAPS_SENT, Answer, Failure, PayloadStore
 from batch_core.retry import RETRY_AFTER_SECONDS, THROTTLED, Setback
 from batch_core.run import Run
 
@@ -36,7 +36,7 @@ FLAG_SECONDS: Final = 5.0
 _REFUSED: Final = frozenset({"http_401", "http_403"})
 # Said of the tenant's key, rate or network, or of the run's time; never of one user.
 _TENANTS: Final = frozenset(
-    {LATE.error, BREAKER_OPEN.error, *_REFUSED, *THROTTLED}
+    {LATE.error, BREAKER_OPEN.error, PERHAPS_SENT.error, *_REFUSED, *THROTTLED}
     | {"connect", "connect_timeout", "dns", "tls", "address"}
 )
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from batch_core import claims
 from batch_core.answers import Answered, Gathering
+from batch_core.api_rules import is_repeatable
 from batch_core.breaker import Breakers, is_users_own
 from batch_core.chunks import Chunk, Listed, unpack
 from batch_core.error_classes import ErrorClass, of_exception
@@ -18,7 +19,14 @@ from batch_core.failures import Failures
 from batch_core.job import Job, Request, Response
 from batch_core.observability import debugging, logger, pseudonym
 from batch_core.outcomes import Outcome, Tally
-from batch_core.ports import BREAKER_OPEN, LATE, ApiClient, Failure, PayloadStore
+from batch_core.ports import (
+    BREAKER_OPEN,
+    LATE,
+    PERHAPS_SENT,
+    ApiClient,
+    Failure,
+    PayloadStore,
+)
 from batch_core.run import Run
 from batch_core.user_state import Mark, can_be_marked
 
@@ -112,6 +120,8 @@ def call_api(
         group.failures.add_unread(unread, users=chunk.users_in(number, run.group_size))
     else:
         asked, requests = group.requests(job, run, reader.users(run, chunk, number))
+        if not all(map(is_repeatable, requests)) and not _is_first(run, name, store):
+            asked, requests = group.repeatable(asked, requests)
         started = now()
         answers = api.call(
             requests,
@@ -146,6 +156,18 @@ def call_api(
         "tally": (group.failures.tally + Tally(unchanged=group.unchanged)).to_json(),
         **group.figures(breaker_opened=not breaker.allows()),
     }
+
+
+def _is_first(run: Run, name: str, store: PayloadStore) -> bool:
+    """Whether no attempt before this one may have asked about a group.
+
+    Raises
+    ------
+    PayloadError
+        When that cannot be told.
+    """
+    attempt = uuid4().hex.encode()
+    return store.put_new(f"{run.prefix}/asked/{name}", attempt, metadata={"run-id": run.id})
 
 
 def idempotency_key(run: Run, user_id: object) -> str:
@@ -196,6 +218,20 @@ class _Group:
                 self.fail(listed, Failure(Outcome.REJECTED, ErrorClass.NO_REQUEST))
         self.asked = len(asked)
         return asked, requests
+
+    def repeatable(
+        self, asked: Sequence[Listed], requests: Sequence[Request]
+    ) -> tuple[list[Listed], list[Request]]:
+        """Keep the requests that may be sent twice; the users of the others wait for the next run.
+
+        The workflow starts a group again when its function died, and nobody knows how far it was.
+        """
+        kept = [pair for pair in zip(asked, requests, strict=True) if is_repeatable(pair[1])]
+        for listed, request in zip(asked, requests, strict=True):
+            if not is_repeatable(request):
+                self.fail(listed, PERHAPS_SENT)
+        self.asked = len(kept)
+        return [listed for listed, _ in kept], [request for _, request in kept]
 
     def take(self, listed: Listed, other: Failure | None) -> None:
         """Enter a user that has no usable answer: nothing is new, or the call failed."""

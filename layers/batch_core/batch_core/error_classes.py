@@ -45,6 +45,7 @@ class ErrorClass(StrEnum):
     TRUNCATED = "truncated"
     PROTOCOL = "protocol"
     THROTTLED = "throttled"
+    PERHAPS_SENT = "perhaps_sent"
     # ... and the answer.
     REDIRECT = "redirect"
     TOO_LARGE = "too_large"

@@ -46,9 +46,9 @@ class Request:
         Path and query below the base URL. Quote what comes from data
         (``urllib.parse.quote(value, safe="")``).
     method
-        POST and PATCH are sent once: again only when the request certainly never reached the
-        API. Only when the function itself dies, and the workflow starts it again, may users be
-        asked about who were asked before: see `repeatable`.
+        POST and PATCH are sent once in a run: again only when the request certainly never reached
+        the API. When the function dies and the workflow starts it again, their users wait for the
+        next run, unless they are `repeatable`.
     headers
         Added to the request; ``Authorization`` here wins over the tenant's API secret.
     json

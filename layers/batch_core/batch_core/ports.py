@@ -25,6 +25,13 @@ class PayloadStore(Protocol):
         """Write an object and return its ETag; the same key may be overwritten by a retry."""
         ...
 
+    def put_new(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> bool:
+        """Write an object unless there is one; returns whether it is the one that is there now.
+
+        Of several that write at once one alone is told True.
+        """
+        ...
+
     def get(
         self, key: str, *, etag: str | None = None, span: tuple[int, int] | None = None
     ) -> bytes:
@@ -67,6 +74,9 @@ LATE: Final = Failure(Outcome.RETRY_LATER, "deadline")
 
 BREAKER_OPEN: Final = Failure(Outcome.SKIPPED, "breaker_open")
 """Never asked about, because the API answers nobody."""
+
+PERHAPS_SENT: Final = Failure(Outcome.RETRY_LATER, "perhaps_sent")
+"""Not to be sent twice, and an earlier attempt of the run, which died, may have sent it."""
 
 type Answer = Response | Failure | None
 """None is "not modified"."""

@@ -30,7 +30,11 @@ _READS: Final = 3
 
 # A 403 is not among them: whoever reads may also list, so S3 tells "missing" from "forbidden".
 _MISSING: Final = {"NoSuchKey", "404"}
-_ALTERED: Final = {"PreconditionFailed", "412", "InvalidRange", "416"}
+# A write at the same time conflicts with a conditional one, and will be what is there.
+_ALTERED: Final = {"PreconditionFailed", "412", "InvalidRange", "416"} | {
+    "ConditionalRequestConflict",
+    "409",
+}
 
 
 class S3PayloadStore:
@@ -56,6 +60,28 @@ class S3PayloadStore:
         except (ClientError, BotoCoreError) as error:
             raise PayloadError(f"S3 did not take the object {key}: {error}") from error
         return answer["ETag"].strip('"')
+
+    def put_new(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> bool:
+        """Write an object unless there is one; returns whether it is the one that is there now.
+
+        Raises
+        ------
+        PayloadError
+            When S3 does not take it, retries included.
+        """
+        meter.count("s3_put")
+        try:
+            with tracing.aws_call("S3", "PutObject"):
+                self._client.put_object(
+                    Bucket=self._bucket, Key=key, Body=body, Metadata=metadata, IfNoneMatch="*"
+                )
+        except (ClientError, BotoCoreError) as error:
+            known = _explained(key, error)
+            if not isinstance(known, PayloadAlteredError):
+                raise known from error
+            # Perhaps by this very call, whose answer was lost and which botocore then repeated.
+            return self.get(key) == body
+        return True
 
     def get(
         self, key: str, *, etag: str | None = None, span: tuple[int, int] | None = None
