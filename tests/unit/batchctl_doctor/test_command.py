@@ -19,20 +19,18 @@ from batchctl.tenants.project import Project
 from tests.support.checkout import ROOT
 
 PROJECT = Project(ROOT)
-TENANTS = PROJECT.tenants(PROJECT.read())
+CANARY = PROJECT.tenants(PROJECT.read())[0]
+ACME = replace(CANARY, name="acme", wave=1, parameters={"ApiBaseUrl": "https://api.example.com"})
 BAD = Finding("database", Status.BAD, "version 5.7", "MySQL 8.0", "aws rds modify-db-cluster")
 FINE = Finding("api", Status.OK, "status 200", "an answer")
 
 
 def test_a_tenant_that_is_not_deployed_is_looked_after_by_its_entry() -> None:
-    listed = TENANTS[1]
+    place = doctor.place_of("batch-acme", ACME.region, None, [CANARY, ACME])
 
-    place = doctor.place_of(listed.stack, listed.region, None, TENANTS)
-
-    assert (place.tenant, place.stack) == (listed.name, listed.stack)
-    assert place.parameters["UsersPerInvocation"] == listed.parameters["UsersPerInvocation"]
+    assert (place.tenant, place.stack, place.wave) == ("acme", "batch-acme", 1)
+    assert place.parameters["ApiBaseUrl"] == "https://api.example.com"
     assert place.parameters["StreamShards"] == "1"  # the template's default
-    assert place.wave == 1
 
 
 def test_a_stack_is_looked_after_by_its_own_parameters() -> None:
@@ -46,7 +44,7 @@ def test_a_stack_is_looked_after_by_its_own_parameters() -> None:
 
 def test_who_has_neither_a_stack_nor_an_entry_is_told_to_add_one() -> None:
     with pytest.raises(BatchctlError, match=r"no stack batch-nobody .*batchctl tenants add"):
-        doctor.place_of("batch-nobody", "eu-west-1", None, TENANTS)
+        doctor.place_of("batch-nobody", "eu-west-1", None, [CANARY])
 
 
 @pytest.mark.parametrize(("found", "status"), [([FINE], 0), ([FINE, BAD], 1)])
@@ -89,8 +87,8 @@ def test_what_belongs_to_aws_needs_a_stack() -> None:
 
 
 def test_as_many_builds_are_wanted_as_the_widest_stage_has_tenants() -> None:
-    wave = [replace(TENANTS[1], name=f"t{number}", wave=1) for number in range(40)]
+    wave = [replace(ACME, name=f"t{number}") for number in range(40)]
 
-    place = doctor.place_of("batch-t7", "eu-west-1", None, [TENANTS[0], *wave])
+    place = doctor.place_of("batch-t7", "eu-west-1", None, [CANARY, *wave])
 
     assert place.wave == TENANTS_PER_STAGE
