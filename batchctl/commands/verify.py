@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
+from rich.markup import escape
 
 from batchctl import console
 from batchctl.alarms import Alarms, Heard
@@ -79,6 +80,7 @@ def verify(
     migrate(target.client, target.stack, console.step)
     alarms = Alarms(target.client, target.stack.name)
     report = first_run(target)
+    console.step(f"watching {len(alarms.names)} alarms for {alarm_seconds} s")
     # Of a run that failed, too: what it makes ring has begun before the way back is deployed.
     heard = alarms.watch(alarm_seconds, to_the_end=not report.verdict.good)
     fault = fault_of(report, heard, listed_before=facts.listed)
@@ -107,7 +109,7 @@ def look_first(found: Sequence[Finding]) -> None:
     """
     for each in found:
         if each.status is not Status.OK:
-            console.step(f"{each.about}: {each.found}; needed: {each.needed}")
+            console.step(escape(f"{each.about}: {each.found}; needed: {each.needed}"))
     for each in found:
         if each.about == DATABASE and each.status is Status.BAD:
             raise BatchctlError(

@@ -296,6 +296,12 @@ def test_nothing_is_done_with_a_database_that_cannot_be_used() -> None:
         look_first([finding("api", Status.OK), finding("database", Status.BAD)])
 
 
+def test_what_aws_says_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    look_first([Finding("api", Status.UNKNOWN, "[/v1] said [red]no", "an answer")])
+
+    assert "api: [/v1] said [red]no; needed: an answer" in capsys.readouterr().err
+
+
 def test_all_else_is_told_and_left_to_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     look_first(
         [
