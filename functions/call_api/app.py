@@ -20,19 +20,21 @@ def parts() -> dict[str, Any]:
     """Make what the environment keeps from one invocation to the next."""
     settings = CallApiSettings.from_env()
     store = S3PayloadStore(settings.payload_bucket)
+    secret = ApiSecret(settings.api_secret_arn)
     api = CurlApiClient(
         settings.api_base_url,
         concurrency=settings.api_concurrency,
         timeout_seconds=settings.api_timeout_seconds,
         allow_private=settings.api_allow_private_addresses,
-        secret=ApiSecret(settings.api_secret_arn),
+        secret=secret,
+        renew=secret.renew,
     )
     return {
         "tenant": settings.tenant_id,
         "store": store,
         "reader": ChunkReader(store),
         "api": api,
-        "breakers": Breakers(store),
+        "breakers": Breakers(),
     }
 
 

@@ -215,4 +215,3 @@ def test_who_was_asked_about_before_the_breaker_opened_keeps_the_answer(api: Api
     assert 3 <= len(asked) <= 6 + 4
     assert set(asked) == {Response(200, b"x"), Failure(Outcome.RETRY_LATER, "http_500")}
     assert answers[-1] == BREAKER_OPEN
-    assert breaker.shared == 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -448,37 +447,11 @@ def test_a_burst_has_only_so_many_retries(server: ScriptedServer) -> None:
     assert meter.reading()["api_retries"] == len(server.received) - 50
 
 
-class Sharing(FakeBreaker):
-    """Shares upon every result, and not before it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.let_go = threading.Event()
-
-    def heard(self, result: Answer | Setback) -> bool:
-        return not super().heard(result)
-
-    def share(self) -> None:
-        self.let_go.wait(timeout=30)
-        super().share()
-
-
-def test_what_the_breaker_shares_holds_nobody_beyond_the_deadline(server: ScriptedServer) -> None:
-    server.on("/", answer(200, b"x"))
-    breaker = Sharing()
-    with client(server.url, concurrency=1) as api:
-        answers = call(api, [Request("/")] * 3, seconds=1.5, requests_per_second=0, breaker=breaker)
-        assert breaker.shared == 0
-        breaker.let_go.set()
-    # The first was answered and only then held up; there was no time for the others.
-    assert answers == [Response(200, b"x"), later("deadline"), later("deadline")]
-
-
 class Breaking(FakeBreaker):
     """Breaks upon the first result."""
 
-    def heard(self, result: Answer | Setback) -> bool:
-        super().heard(result)
+    def heard(self, result: Answer | Setback, *, counts: bool) -> None:
+        super().heard(result, counts=counts)
         raise RuntimeError("broken")
 
 

@@ -27,4 +27,4 @@ def test_a_round_knows_how_many_users_come_and_not_how_slow_the_last_one_was(
         remember_one_run(connection, 300)
 
     lease = ledger.open(LATER, owner="b", started=LATER.at, seconds=300, code="c0de")
-    assert lease.last == LastRun(user_ms=0.0, stopped=False, listed=300)
+    assert lease.last == LastRun(user_ms=0.0, listed=300)

@@ -110,7 +110,7 @@ def run_batch(database: Database, asked: Sequence[Case]) -> Tally:
     event = {"run": run.to_json(), "chunk": chunk.to_json(), "group": 0}
     common: dict[str, Any] = {"tenant": "demo", "job": JOB, "store": store}
     called = call_api(
-        event, reader=ChunkReader(store), api=api, breakers=Breakers(store), seconds=60, **common
+        event, reader=ChunkReader(store), api=api, breakers=Breakers(), seconds=60, **common
     )
     tally = Tally.from_json(process_users({**event, **called}, stream=stream, **common))
     records = [decode(data) for _, data in stream.records]

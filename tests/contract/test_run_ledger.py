@@ -139,7 +139,7 @@ def test_an_attempt_whose_lease_was_given_again_neither_lists_nor_closes(world: 
 
     assert not world.ledger.listed(run(1), listing(7, next_user=1))
     assert not world.ledger.close(run(1), Ending("failed", Tally(), "too late", stopped=1))
-    assert opened(world, LATER, "b").last == LastRun(user_ms=0.0, stopped=False, listed=500)
+    assert opened(world, LATER, "b").last == LastRun(user_ms=0.0, listed=500)
 
 
 def test_a_run_that_is_not_known_is_not_closed(world: World) -> None:
@@ -264,14 +264,17 @@ def test_a_run_learns_how_long_users_took_in_the_last_one(world: World) -> None:
     world.ledger.listed(run(1), listing(250))
     world.ledger.close(run(1), Ending("completed", Tally(), "", called=200, api_ms=5_000))
 
-    assert opened(world, LATER, "b").last == LastRun(user_ms=25.0, stopped=False, listed=250)
+    assert opened(world, LATER, "b").last == LastRun(user_ms=25.0, listed=250)
 
 
-def test_a_run_learns_that_the_api_failed_for_everyone_in_the_last_one(world: World) -> None:
+def test_a_run_that_had_a_fault_teaches_nothing_of_how_long_users_take(world: World) -> None:
     opened(world, TEN, "a")
-    world.ledger.close(run(1), Ending("failed", Tally(), "", stopped=480))
+    world.ledger.close(run(1), Ending("completed", Tally(), "", called=10, api_ms=400))
+    opened(world, LATER, "b")
+    timeouts = Ending("failed", Tally(), "", called=6, api_ms=30_000, fault="api_unreachable")
+    world.ledger.close(run(2, LATER), timeouts)
 
-    assert opened(world, LATER, "b").last == LastRun(user_ms=None, stopped=True, listed=0)
+    assert opened(world, THIRD, "c").last == LastRun(user_ms=40.0, listed=0)
 
 
 def test_a_run_that_called_nobody_teaches_nothing(world: World) -> None:
@@ -280,7 +283,7 @@ def test_a_run_that_called_nobody_teaches_nothing(world: World) -> None:
     opened(world, LATER, "b")
     world.ledger.close(run(2, LATER), Ending("failed", Tally(), ""))
 
-    assert opened(world, THIRD, "c").last == LastRun(user_ms=40.0, stopped=False, listed=0)
+    assert opened(world, THIRD, "c").last == LastRun(user_ms=40.0, listed=0)
 
 
 def test_old_runs_are_forgotten_with_their_records(world: World) -> None:

@@ -70,14 +70,18 @@ def test_what_the_api_denies_one_user_is_that_users_alone(server: ScriptedServer
 
 
 @pytest.mark.fault(4)
-def test_users_whom_the_api_does_not_know_are_no_outage(server: ScriptedServer, lab: Lab) -> None:
-    server.otherwise = answer(404)
+@pytest.mark.parametrize("status", [302, 404, 410])
+def test_what_the_api_denies_everyone_is_no_users_fault(
+    server: ScriptedServer, lab: Lab, status: int
+) -> None:
+    server.otherwise = answer(status)
 
     with Environment(server.url) as env:
-        result = env.work(Batch(users(100)))
+        result = env.work(Batch(users(100), first_calls=20))
 
-    assert result.tally == Tally(rejected=100)
-    lab.report("404 for everyone", times=100, users=100, accounted=result.accounted)
+    assert result.tally == Tally(retry_later=20, skipped=80)
+    assert len(server.received) == 20
+    lab.report(f"{status} for everyone", times=100, users=100, accounted=result.accounted)
 
 
 # --- 8 ----------------------------------------------------------------------------------------

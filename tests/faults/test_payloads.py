@@ -69,7 +69,7 @@ class PayloadLab:
         self.before: dict[str, Callable[[dict[str, Any]], object]] = {}
         self._jsonata = jsonata
         self._reader = ChunkReader(self.store)
-        self._breakers = Breakers(self.store)
+        self._breakers = Breakers()
         self._api = FakeApi()
         self.listed = 0
         self.tally = Tally()

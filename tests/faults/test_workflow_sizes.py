@@ -55,7 +55,7 @@ class Bodies:
         self.stream = MemoryStream(Clock())
         self._run = replace(run_of(1_769_854_800_000), group_size=GROUP)
         self._reader = ChunkReader(self.store)
-        self._breakers = Breakers(self.store)
+        self._breakers = Breakers()
         self._api = FakeApi()
         for user, text in enumerate(texts):
             body = json.dumps(text, ensure_ascii=False).encode()

@@ -38,6 +38,7 @@ def call(
     requests: Sequence[Request],
     *,
     seconds: float = 30,
+    fair_seconds: float = 60,
     requests_per_second: float = 0,
     breaker: CallBreaker | None = None,
 ) -> list[Answer]:
@@ -46,6 +47,7 @@ def call(
         api.call(
             requests,
             seconds=seconds,
+            fair_seconds=fair_seconds,
             requests_per_second=requests_per_second,
             breaker=breaker or FakeBreaker(),
         )

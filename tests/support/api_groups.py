@@ -54,6 +54,7 @@ class Batch:
     group_size: int = 100
     run_id: str = "demo-20260131T102000Z"
     requests_per_second: float = 0.0
+    first_calls: int = 20
     store: FakePayloadStore = field(default_factory=FakePayloadStore)
 
     def __post_init__(self) -> None:
@@ -64,6 +65,7 @@ class Batch:
             group_size=self.group_size,
             requests_per_second=self.requests_per_second,
             ends_at=9e9,
+            first_calls=self.first_calls,
         )
         users = [serialise(user) for user in self.users]
         body, groups, stride = pack(users, self.group_size)
@@ -121,7 +123,7 @@ class Environment:
         """Take one group through both functions; `seconds` is the time the calls may take."""
         if self._store is not batch.store:
             self._store = batch.store
-            self._parts = {"reader": ChunkReader(batch.store), "breakers": Breakers(batch.store)}
+            self._parts = {"reader": ChunkReader(batch.store), "breakers": Breakers()}
         common: dict[str, Any] = {"tenant": "demo", "job": self._job, "store": batch.store}
         event = {"run": batch.run.to_json(), "chunk": batch.chunk.to_json(), "group": group}
         stream = FakeStream()

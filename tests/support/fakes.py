@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import md5
 
+from batch_core.cursor import Cursor
 from batch_core.errors import (
     AccessError,
     DatabaseError,
@@ -118,7 +119,7 @@ class FakeDatabase:
     version: int = 0
     holder: str = ""
     expires_at: float = 0.0
-    next_user: int | str | None = None
+    next_user: Cursor | None = None
     users: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
     def counts(self, version: int) -> bool:
@@ -152,7 +153,7 @@ class FakeUserSource(UserSource):
         self.database = database
         self.queries: list[str] = []
 
-    def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
+    def users(self, query: str, *, start: Cursor | None = None) -> Iterator[Candidate]:
         self.queries.append(query)
         before = [user for user in self.rows if start is not None and user["user_id"] < start]
         behind = [user for user in self.rows if start is None or user["user_id"] >= start]
@@ -200,12 +201,9 @@ class FakeRunLedger(RunLedger):
     def _last(self) -> LastRun | None:
         for run in reversed(self.database.runs.values()):
             ending = run.ending
-            if ending is not None and (ending.called or ending.stopped):
-                return LastRun(
-                    user_ms=ending.api_ms / ending.called if ending.called else None,
-                    stopped=ending.stopped > 0,
-                    listed=run.listing.listed if run.listing else 0,
-                )
+            if ending is not None and ending.called and not ending.fault:
+                listed = run.listing.listed if run.listing else 0
+                return LastRun(ending.api_ms / ending.called, listed)
         return None
 
     def lately_listed(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -48,23 +48,26 @@ class FakeApi(ApiClient):
         requests: Sequence[Request],
         *,
         seconds: float,
+        fair_seconds: float,
         requests_per_second: float,
         breaker: CallBreaker,
+        doubtful: Collection[int] = (),
     ) -> Iterator[tuple[int, Answer]]:
         self.budgets.append((seconds, requests_per_second))
         for place, request in enumerate(requests):
-            yield place, self._answer(request, seconds, breaker)
+            yield place, self._answer(request, seconds, breaker, counts=place not in doubtful)
 
-    def _answer(self, request: Request, seconds: float, breaker: CallBreaker) -> Answer:
+    def _answer(
+        self, request: Request, seconds: float, breaker: CallBreaker, *, counts: bool
+    ) -> Answer:
         if ".." in request.path:
             return Failure(Outcome.REJECTED, "bad_path")
-        if not breaker.allows():
-            return BREAKER_OPEN
         if seconds <= 0:
             return LATE
+        if breaker.begin(again=False) is None:
+            return BREAKER_OPEN
         result = self._attempt(request)
-        if breaker.heard(result):
-            breaker.share()
+        breaker.heard(result, counts=counts)
         if isinstance(result, Setback):
             return Failure(Outcome.RETRY_LATER, result.error)
         return result
@@ -83,22 +86,23 @@ class FakeApi(ApiClient):
 
 
 class FakeBreaker(CallBreaker):
-    """Opens behind so many attempts; remembers what it heard."""
+    """Lets so many calls through; remembers what it heard."""
 
-    def __init__(self, *, after: float = inf) -> None:
+    def __init__(self, *, after: float = inf, served: bool = True) -> None:
+        self.served = served
         self.results: list[Answer | Setback] = []
-        self.shared = 0
+        self.counted: list[bool] = []
         self._after = after
 
-    def allows(self) -> bool:
-        return len(self.results) < self._after
+    def begin(self, *, again: bool) -> float | None:
+        return None if len(self.results) >= self._after else 0.0
 
-    def heard(self, result: Answer | Setback) -> bool:
+    def withdraw(self) -> None:
+        pass
+
+    def heard(self, result: Answer | Setback, *, counts: bool) -> None:
         self.results.append(result)
-        return len(self.results) == self._after
-
-    def share(self) -> None:
-        self.shared += 1
+        self.counted.append(counts)
 
 
 class FakeStream(RecordStream):

@@ -93,7 +93,7 @@ def call(folder: Path, url: str, users: int) -> dict[str, Any]:
             reader=ChunkReader(store),
             store=store,
             api=api,
-            breakers=Breakers(store),
+            breakers=Breakers(),
             seconds=300,
         )
     (folder / "output.json").write_text(json.dumps(event | output), encoding="utf-8")

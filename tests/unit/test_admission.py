@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch_core.admission import Admission, Lanes, Plan, plan
+from batch_core.admission import Admission, Lanes, Plan, deal, plan
 from batch_core.codec import parse_json
 from batch_core.failures import Failures
-from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS
+from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK
 from batch_core.outcomes import Tally
 from batch_core.ports import Candidate, LastRun
 from tests.unit.test_list_users import configured
@@ -43,12 +43,19 @@ def test_a_chunk_holds_whole_groups_and_at_least_one() -> None:
 
 
 def test_a_rate_is_a_limit_from_the_first_run_on() -> None:
-    assert planned(api_requests_per_second=10.0).users == 1_600
+    assert planned(api_requests_per_second=10.0).users == 2_000
 
 
 def test_what_users_took_in_the_last_run_says_how_many_fit() -> None:
-    # 320 groups at once, 200 s, of which four fifths are used, 2.56 s a user.
-    assert planned(last=LastRun(2_560, stopped=False, listed=10**6)).users == 20_000
+    # 320 groups at once, 200 s, 2.56 s a user.
+    assert planned(last=LastRun(2_560, listed=10**6)).users == 25_000
+
+
+@pytest.mark.parametrize(
+    ("user_ms", "group_size"), [(100, 100), (400, 100), (410, 97), (2_560, 15), (50_000, 1)]
+)
+def test_a_group_is_small_enough_to_be_asked_as_a_whole(user_ms: float, group_size: int) -> None:
+    assert planned(last=LastRun(user_ms, listed=1_000)).group_size == group_size
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_what_users_took_in_the_last_run_says_how_many_fit() -> None:
     ],
 )
 def test_as_many_users_as_last_time_are_spread_over_all_lanes(listed: int, chunk_size: int) -> None:
-    last = LastRun(user_ms=4, stopped=False, listed=listed)
+    last = LastRun(user_ms=4, listed=listed)
 
     assert planned(last=last).chunk_size == chunk_size
     assert planned(last=last).users == CHUNKS_PER_RUN * chunk_size
@@ -82,26 +89,22 @@ def test_who_was_listed_last_time_fits_again_whatever_the_lanes(
 ) -> None:
     sizes: dict[str, Any] = {"chunk_size": chunk_size, "chunk_concurrency": chunks}
     most = planned(group_size, **sizes).users
-    again = planned(group_size, LastRun(1, stopped=False, listed=listed), **sizes)
+    again = planned(group_size, LastRun(1, listed=listed), **sizes)
 
     assert again.users >= min(listed, most)
     assert again.chunk_size <= planned(group_size, **sizes).chunk_size
 
 
 def test_what_just_fits_is_spread_over_all_lanes() -> None:
-    assert planned(last=LastRun(2_560, stopped=False, listed=10**6)).chunk_size == 2_500
+    assert planned(last=LastRun(2_560, listed=10**6)).chunk_size == 3_135
 
 
 def test_users_that_are_fast_fit_however_many_they_are() -> None:
-    assert planned(last=LastRun(4, stopped=False, listed=10**6)) == planned()
+    assert planned(last=LastRun(4, listed=10**6)) == planned()
 
 
-def test_a_group_is_asked_however_slow_the_api_was() -> None:
-    assert planned(last=LastRun(1e9, stopped=False, listed=10**6)).users == 100
-
-
-def test_an_api_that_failed_for_everyone_is_probed() -> None:
-    assert planned(last=LastRun(None, stopped=True, listed=10**6)).users == PROBE_USERS
+def test_a_user_is_asked_however_slow_the_api_was() -> None:
+    assert planned(last=LastRun(1e9, listed=10**6)).users == 1
 
 
 @given(
@@ -116,16 +119,17 @@ def test_what_is_admitted_takes_no_longer_than_there_is_time(
 ) -> None:
     fits = planned(
         group_size,
-        LastRun(user_ms, stopped=False, listed=10**6),
+        LastRun(user_ms, listed=10**6),
         chunk_size=chunk_size,
         chunk_concurrency=chunks,
         group_concurrency=groups,
     )
 
     slots = chunks * groups
-    assert fits.users * user_ms / 1000 / slots <= SECONDS or fits.users == group_size
-    assert fits.chunk_size % group_size == 0
-    assert fits.chunk_size // group_size <= GROUPS_PER_CHUNK
+    assert fits.users * user_ms / 1000 / slots <= SECONDS or fits.users == fits.group_size
+    assert fits.group_size <= group_size
+    assert fits.chunk_size % fits.group_size == 0
+    assert fits.chunk_size // fits.group_size <= GROUPS_PER_CHUNK
 
 
 @pytest.mark.parametrize(
@@ -183,3 +187,31 @@ def test_a_user_that_the_query_yields_again_is_rejected_once_more_and_asked_once
     assert asked == list(dict.fromkeys(listed))
     assert admission.listed == len(listed)
     assert failures.tally == Tally(rejected=len(listed) - len(asked))
+
+
+# --- dealing ----------------------------------------------------------------------------------
+
+
+@given(
+    users=st.integers(0, 3_000),
+    group_size=st.integers(1, 300),
+    chunk_groups=st.integers(1, 20),
+    at_once=st.integers(1, 9),
+)
+def test_groups_begin_in_the_users_order_whatever_the_lanes(
+    users: int, group_size: int, chunk_groups: int, at_once: int
+) -> None:
+    made = Plan(users, chunk_groups * group_size, group_size, Lanes(at_once, 3))
+
+    chunks = list(deal(range(users), made))
+
+    assert len(chunks) == -(-users // made.chunk_size)
+    assert all(0 < len(chunk) <= made.chunk_size for chunk in chunks)
+    groups = [
+        (n // at_once, at // group_size, n, chunk[at : at + group_size])
+        for n, chunk in enumerate(chunks)
+        for at in range(0, len(chunk), group_size)
+    ]
+    assert [user for *_, group in sorted(groups) for user in group] == list(range(users))
+    # Cut where Call API cuts it: only the last group may be short.
+    assert sum(len(group) < group_size for *_, group in groups) <= 1

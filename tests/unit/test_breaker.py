@@ -1,8 +1,8 @@
-"""When the breaker opens, what it tells the other environments, and who is to blame."""
+"""When the breaker lets calls through, and whose fault a failure is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,21 +12,20 @@ from hypothesis import strategies as st
 
 from batch_core import meter
 from batch_core.breaker import (
-    FAILED_TO_OPEN,
-    FLAG_SECONDS,
-    REFUSALS_TO_OPEN,
+    LOOK_SECONDS,
+    TRICKLE,
     WINDOW,
     Breaker,
     Breakers,
     is_users_own,
+    pardoned,
 )
-from batch_core.errors import PayloadError
 from batch_core.job import Response
+from batch_core.limits import JUDGED_FROM, NEARLY_EVERYONE
 from batch_core.outcomes import Outcome
 from batch_core.ports import BREAKER_OPEN, LATE, Answer, Failure
-from batch_core.retry import RETRY_AFTER_SECONDS, THROTTLED, Setback
+from batch_core.retry import RETRY_AFTER_SECONDS, Setback
 from batch_core.run import Run
-from tests.support.fakes import FakePayloadStore
 
 RUN = Run(
     id="demo-20260131T102000Z",
@@ -35,226 +34,167 @@ RUN = Run(
     group_size=100,
     requests_per_second=0,
     ends_at=9e9,
+    first_calls=6,
+    later_calls=0.5,
 )
-FLAG = f"{RUN.prefix}/breaker"
 GOOD = Response(200, b"{}")
 ILL = Setback("http_500")
+GONE = Failure(Outcome.REJECTED, "http_404")
+FAILED_TO_OPEN = round(WINDOW * NEARLY_EVERYONE)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def made(store: FakePayloadStore | None = None, clock: Clock | None = None) -> Breaker:
-    return Breakers(store or FakePayloadStore(), clock or Clock()).of(RUN)
-
-
-def hear(breaker: Breaker, *results: Answer | Setback) -> Breaker:
-    for result in results:
-        if breaker.heard(result):
-            breaker.share()
+def made(first: int = 6, later: float = 0.5) -> Breaker:
+    breaker = Breaker(first, later, now=lambda: 17.0)
+    breaker.begin_group()
     return breaker
 
 
-# --- the API's own failures -------------------------------------------------------------------
+def hear(breaker: Breaker, *results: Answer | Setback, counts: bool = True) -> Breaker:
+    """Make one call after the other."""
+    for result in results:
+        assert breaker.begin(again=False) == 0
+        breaker.heard(result, counts=counts)
+    return breaker
 
 
-def test_it_opens_when_nine_of_ten_attempts_fail() -> None:
+def asks(breaker: Breaker, result: Answer | Setback, *, users: int = 200) -> int:
+    """Offer it the users of a group who all come to the same; returns how many it let through."""
+    for made in range(users):
+        if breaker.begin(again=False) is None:
+            return made
+        breaker.heard(result, counts=True)
+    return users
+
+
+# --- before anybody was served ----------------------------------------------------------------
+
+
+def test_few_calls_are_made_before_one_is_answered_and_then_all() -> None:
+    breaker = made(first=6)
+    waits = [breaker.begin(again=False) for _ in range(8)]
+    assert waits == [0, 0, 0, 0, 0, 0, LOOK_SECONDS, LOOK_SECONDS]
+
+    breaker.heard(GOOD, counts=True)
+
+    assert [breaker.begin(again=False) for _ in range(100)] == [0] * 100
+
+
+@pytest.mark.parametrize("result", [ILL, GONE, Failure(Outcome.REJECTED, "redirect")])
+def test_an_api_that_answers_nobody_gets_no_more_than_these(result: Answer | Setback) -> None:
+    breaker = made(first=6)
+    assert asks(breaker, result) == 6
+    assert not breaker.allows()
+
+
+def test_each_further_group_has_its_share_and_a_fraction_adds_up() -> None:
+    breaker = made(first=6, later=0.5)
+    asked = [asks(breaker, ILL)]
+    for _ in range(6):
+        breaker.begin_group()
+        asked.append(asks(breaker, ILL))
+    assert asked == [6, 0, 1, 0, 1, 0, 1]
+
+
+def test_where_few_calls_are_left_users_who_were_not_asked_come_first() -> None:
+    breaker = made(first=3)
+    breaker.begin(again=False)
+    breaker.begin(again=False)
+    breaker.heard(ILL, counts=True)
+    assert breaker.begin(again=True) == LOOK_SECONDS
+    breaker.heard(ILL, counts=True)
+    assert breaker.begin(again=True) == 0
+
+
+def test_a_call_that_is_not_made_after_all_is_left_to_another() -> None:
+    breaker = made(first=1)
+    assert breaker.begin(again=False) == 0
+    breaker.withdraw()
+    assert breaker.begin(again=False) == 0
+
+
+@pytest.mark.parametrize("error", ["http_429", "throttled"])
+def test_an_api_that_says_how_long_to_wait_is_there(error: str) -> None:
+    breaker = made(first=2)
+    assert asks(breaker, Setback(error, retry_after=RETRY_AFTER_SECONDS)) == 200
+    assert asks(breaker, Setback(error, retry_after=RETRY_AFTER_SECONDS + 1)) == 2
+
+
+# --- behind a good answer ---------------------------------------------------------------------
+
+
+def test_it_shuts_when_nine_of_ten_users_fail() -> None:
     breaker = hear(made(), *[GOOD] * (WINDOW - FAILED_TO_OPEN))
     hear(breaker, *[ILL] * (FAILED_TO_OPEN - 1))
-    assert breaker.allows()
+    assert breaker.served
     hear(breaker, ILL)
-    assert not breaker.allows()
-    assert breaker.error == "http_500"
+    assert not breaker.served
 
 
-def test_an_outage_in_the_middle_of_a_run_is_seen() -> None:
-    breaker = hear(hear(made(), *[GOOD] * 1000), *[ILL] * FAILED_TO_OPEN)
-    assert not breaker.allows()
+def test_an_outage_in_the_middle_of_a_run_costs_a_window_and_a_trickle_per_group() -> None:
+    breaker = hear(made(), *[GOOD] * 1000)
+    assert asks(breaker, ILL) == FAILED_TO_OPEN + TRICKLE
+    for _ in range(3):
+        breaker.begin_group()
+        assert asks(breaker, ILL) == TRICKLE
 
 
-def test_an_api_that_answers_every_fifth_call_is_asked_on() -> None:
-    results: list[Answer | Setback] = [ILL, ILL, GOOD, ILL, ILL]
-    assert hear(made(), *results * 200).allows()
+def test_behind_neighbours_who_fail_the_next_good_answer_opens_it_again() -> None:
+    breaker = hear(made(), *[GOOD] * 100)
+    asks(breaker, GONE)
+    breaker.begin_group()
+    assert asks(breaker, GOOD) == 200
 
 
-NO_ANSWER = ["http_500", "http_503", "http_429", "timeout", "disconnected", "truncated", "protocol"]
-NO_CONNECTION = ["connect", "connect_timeout", "dns", "tls", "address"]
-
-
-@pytest.mark.parametrize("error", [*NO_ANSWER, *NO_CONNECTION])
-def test_every_kind_of_no_answer_counts(error: str) -> None:
-    assert hear(made(), *[Setback(error)] * WINDOW).error == error
+@given(st.lists(st.sampled_from([GOOD, ILL, GONE, None]), min_size=WINDOW, max_size=300))
+def test_it_stays_open_while_no_window_was_nearly_all_failures(
+    results: list[Answer | Setback],
+) -> None:
+    breaker = hear(made(), GOOD)
+    failed: list[bool] = [False]
+    for result in results:
+        failed.append(result in (ILL, GONE))
+        if sum(failed[-WINDOW:]) >= FAILED_TO_OPEN:
+            return
+        hear(breaker, result)
+        assert breaker.served
 
 
 @pytest.mark.parametrize(
-    "result",
-    [
-        None,
-        GOOD,
-        Failure(Outcome.REJECTED, "http_404"),
-        Failure(Outcome.REJECTED, "too_large"),
-        LATE,
-        Setback("http_429", retry_after=RETRY_AFTER_SECONDS),
-        Setback("throttled", retry_after=RETRY_AFTER_SECONDS),
-    ],
+    "result", [LATE, Setback("http_429", retry_after=RETRY_AFTER_SECONDS), GOOD, None]
 )
-def test_what_is_no_failure_of_the_api_never_opens_it(result: Answer | Setback) -> None:
-    assert hear(made(), *[result] * 10 * WINDOW).allows()
+def test_what_is_no_failure_never_shuts_it(result: Answer | Setback) -> None:
+    assert hear(hear(made(), GOOD), *[result] * 10 * WINDOW).served
 
 
-def test_to_be_asked_to_wait_beyond_reason_is_a_failure() -> None:
-    for error in THROTTLED:
-        far = Setback(error, retry_after=RETRY_AFTER_SECONDS + 1)
-        assert not hear(made(), *[far] * WINDOW).allows()
+def test_users_who_are_known_to_fail_prove_nothing() -> None:
+    breaker = hear(hear(made(), GOOD), *[ILL] * 10 * WINDOW, counts=False)
+    assert breaker.served
 
 
-def test_it_never_closes_and_what_comes_late_changes_nothing() -> None:
-    breaker = hear(made(), *[ILL] * WINDOW, *[GOOD] * WINDOW, *[Setback("dns")] * WINDOW)
-    assert breaker.error == "http_500"
+def test_it_says_when_the_last_good_answer_came() -> None:
+    assert hear(made(), ILL).served_at == 0
+    assert hear(made(), GOOD).served_at == 17
 
 
-@given(st.lists(st.sampled_from([GOOD, ILL, Failure(Outcome.REJECTED, "http_404")]), max_size=300))
-def test_it_is_open_exactly_when_some_window_was_full_of_failures(
-    results: list[Answer | Setback],
+# --- what a run keeps -------------------------------------------------------------------------
+
+
+def test_another_run_begins_anew_and_the_same_run_does_not() -> None:
+    breakers = Breakers()
+    hear(breakers.of(RUN), GOOD)
+    assert breakers.of(RUN).served
+    assert not breakers.of(replace(RUN, fence=2)).served
+
+
+def test_that_it_opened_is_logged_and_metered_once_per_group(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    windows = [results[max(0, end - WINDOW) : end] for end in range(1, len(results) + 1)]
-    crowded = any(window.count(ILL) >= FAILED_TO_OPEN for window in windows)
-    assert hear(made(), *results).allows() is not crowded
-
-
-# --- refusals ---------------------------------------------------------------------------------
-
-
-def refused(status: int) -> Failure:
-    return Failure(Outcome.REJECTED, f"http_{status}")
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_it_opens_when_the_key_is_refused_for_everyone(status: int) -> None:
-    breaker = hear(made(), *[refused(status)] * (REFUSALS_TO_OPEN - 1))
-    assert breaker.allows()
-    assert hear(breaker, refused(status)).error == f"http_{status}"
-
-
-@pytest.mark.parametrize("other", [GOOD, None, refused(404), refused(403)])
-def test_another_answer_among_the_refusals_shows_that_the_key_is_good(other: Answer) -> None:
-    some = [refused(401)] * (REFUSALS_TO_OPEN - 1)
-    assert hear(made(), *some, other, *some).allows()
-
-
-def test_no_answer_among_the_refusals_shows_nothing() -> None:
-    some = [refused(401)] * (REFUSALS_TO_OPEN // 2)
-    assert not hear(made(), *some, Setback("timeout"), LATE, *some).allows()
-
-
-def test_when_everyone_is_refused_nobody_is_at_fault() -> None:
-    breaker = hear(made(), *[refused(401)] * REFUSALS_TO_OPEN)
-    assert breaker.pardoned(refused(401)) == Failure(Outcome.RETRY_LATER, "http_401")
-    for other in (refused(403), refused(404), None, LATE):
-        assert breaker.pardoned(other) == other
-
-
-def test_who_is_refused_while_the_api_is_ill_or_well_stays_rejected() -> None:
-    for breaker in (made(), hear(made(), *[ILL] * WINDOW)):
-        assert breaker.pardoned(refused(401)) == refused(401)
-
-
-# --- what environments share ------------------------------------------------------------------
-
-
-def test_a_healthy_run_asks_s3_nothing() -> None:
-    store = FakePayloadStore()
-    hear(made(store), *[GOOD, None, refused(404)] * 100)
-    assert (store.reads, store.objects) == ([], {})
-
-
-def test_the_environment_that_opens_tells_the_others_once() -> None:
-    store = FakePayloadStore()
-    hear(made(store), *[ILL] * 3 * WINDOW)
-    assert store.objects == {FLAG: b'{"error":"http_500"}'}
-    assert store.metadata[FLAG] == {"run-id": RUN.id}
-
-
-@pytest.mark.parametrize("first", [ILL, refused(401)])
-def test_one_failure_is_enough_to_hear_what_the_others_know(first: Answer | Setback) -> None:
-    store = FakePayloadStore()
-    hear(made(store), *[refused(401)] * REFUSALS_TO_OPEN)
-    other = hear(made(store), GOOD, first)
-    assert other.error == "http_401"
-    assert other.pardoned(refused(401)).outcome is Outcome.RETRY_LATER  # type: ignore[union-attr]
-
-
-def test_that_nobody_has_given_up_is_believed_for_a_while() -> None:
-    store, clock = FakePayloadStore(), Clock()
-    breaker = hear(made(store, clock), *[ILL] * 5)
-    clock.now += FLAG_SECONDS - 0.01
-    hear(breaker, ILL)
-    assert store.reads == [(FLAG, None)]
-    clock.now += 0.01
-    hear(breaker, ILL)
-    assert store.reads == [(FLAG, None)] * 2
-
-
-def test_another_run_starts_closed_and_the_same_run_does_not() -> None:
-    breakers = Breakers(FakePayloadStore(), Clock())
-    hear(breakers.of(RUN), *[ILL] * WINDOW)
-    assert not breakers.of(RUN).allows()
-    assert breakers.of(replace(RUN, fence=2)).allows()
-
-
-def test_results_add_up_over_the_groups_of_a_run() -> None:
-    breakers = Breakers(FakePayloadStore(), Clock())
-    for _ in range(WINDOW):
-        hear(breakers.of(RUN), ILL)
-    assert not breakers.of(RUN).allows()
-
-
-class BrokenStore(FakePayloadStore):
-    def put(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> str:
-        raise PayloadError("S3 is away")
-
-    def get(self, key: str, **_: Any) -> bytes:
-        raise PayloadError("S3 is away")
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
-    logged: list[str] = []
-    monkeypatch.setattr(
-        "batch_core.breaker.logger.warning", lambda message, **_: logged.append(message)
-    )
-    return logged
-
-
-def test_without_s3_it_works_for_its_own_environment(warnings: Sequence[str]) -> None:
-    breaker = hear(made(BrokenStore()), *[ILL] * WINDOW)
-    assert breaker.error == "http_500"
-    assert warnings == [
-        "the breaker's flag cannot be read",
-        "the breaker's flag cannot be written",
-    ]
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b'"error"'])
-def test_a_flag_that_makes_no_sense_is_none(warnings: Sequence[str], content: bytes) -> None:
-    store = FakePayloadStore()
-    store.objects[FLAG] = content
-    assert hear(made(store), ILL).allows()
-    assert warnings == ["the breaker's flag cannot be read"]
-
-
-def test_that_it_opened_is_logged_and_metered(monkeypatch: pytest.MonkeyPatch) -> None:
     meter.reset()
     logged: list[Any] = []
     monkeypatch.setattr(
         "batch_core.breaker.logger.error", lambda _, **fields: logged.append(fields)
     )
-    hear(made(), *[ILL] * 2 * WINDOW)
+    asks(made(), ILL)
     assert logged == [{"error": "http_500", "outcome": "skipped"}]
     assert meter.reading() == {"breaker_opened": 1}
 
@@ -266,25 +206,40 @@ def later(error: str) -> Failure:
     return Failure(Outcome.RETRY_LATER, error)
 
 
-@pytest.mark.parametrize("opened", [False, True])
+NO_CONNECTION = ["connect", "connect_timeout", "dns", "tls", "address"]
+
+
 @pytest.mark.parametrize(
     "failure",
-    [LATE, BREAKER_OPEN, refused(401), refused(403), later("http_401")]
-    + [later(error) for error in (*THROTTLED, *NO_CONNECTION)],
+    [LATE, BREAKER_OPEN, *map(later, ("http_429", "throttled", *NO_CONNECTION))],
 )
-def test_what_the_tenant_or_the_run_is_at_fault_for_is_no_users_own(
-    failure: Failure, opened: bool
-) -> None:
-    assert not is_users_own(failure, breaker_opened=opened)
+def test_what_is_said_of_the_tenant_or_the_run_is_no_users_own(failure: Failure) -> None:
+    assert not is_users_own(failure)
 
 
-@pytest.mark.parametrize("opened", [False, True])
-@pytest.mark.parametrize("error", ["http_404", "too_large", "bad_encoding", "redirect", "KeyError"])
-def test_what_is_rejected_is_its_users_own(error: str, opened: bool) -> None:
-    assert is_users_own(Failure(Outcome.REJECTED, error), breaker_opened=opened)
+OWN: Sequence[str] = ["http_401", "http_403", "http_404", "too_large", "redirect", "http_500"]
 
 
-@pytest.mark.parametrize("error", ["http_500", "timeout", "truncated", "disconnected", "protocol"])
-def test_what_may_pass_is_its_users_own_unless_it_is_everyones(error: str) -> None:
-    assert is_users_own(later(error), breaker_opened=False)
-    assert not is_users_own(later(error), breaker_opened=True)
+@pytest.mark.parametrize("error", [*OWN, "timeout", "truncated"])
+def test_what_is_said_of_a_user_may_be_its_own(error: str) -> None:
+    assert is_users_own(Failure(Outcome.REJECTED, error))
+
+
+def test_an_api_that_rejects_everyone_rejects_nobody() -> None:
+    assert pardoned(GONE) == later("http_404")
+    for other in (None, LATE, later("timeout"), BREAKER_OPEN):
+        assert pardoned(other) == other
+
+
+def test_whether_the_api_fails_for_everyone_is_told_from_ten_users_on() -> None:
+    breaker = made(first=50)
+    hear(breaker, *[GONE] * (JUDGED_FROM - 1))
+    assert (breaker.fails(unasked=0), breaker.can_tell()) == (False, False)
+    assert breaker.fails(unasked=1)
+    hear(breaker, GONE)
+    assert (breaker.fails(unasked=0), breaker.can_tell()) == (True, True)
+
+
+def test_while_somebody_is_served_the_api_fails_for_nobody_else() -> None:
+    breaker = hear(made(), GOOD, *[GONE] * JUDGED_FROM)
+    assert (breaker.fails(unasked=0), breaker.can_tell()) == (False, True)

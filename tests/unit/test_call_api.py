@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from batch_core import claims
 from batch_core.answers import Answered, Answers, Gathering, read_part
-from batch_core.breaker import REFUSALS_TO_OPEN, WINDOW, Breakers
+from batch_core.breaker import Breakers
 from batch_core.call_api import (
     MARGIN_SECONDS,
     SHARED_READ_BELOW,
@@ -88,8 +88,8 @@ class World:
             path = f"/users/{user['user_id']}"
             self.api.serve(path, Served(body=b'{"id":%d}' % user["user_id"], etag='"new"'))
         self.reader = ChunkReader(self.store)
-        self.breakers = Breakers(self.store)
         self.now = NOW
+        self.breakers = Breakers(lambda: self.now)
         self.late = self.api_ms = self.called = self.stopped = -1
         self.marks: Sequence[Mark] = ()
 
@@ -306,72 +306,152 @@ def test_without_time_nothing_is_read_or_asked_and_nobody_is_lost(
     world.run = Run.from_json({**world.run.to_json(), "ends_at": NOW + ends_in})
     claimed, tally = world.call(2, seconds=seconds)
     assert (claimed, tally) == ([], Tally(retry_later=5))
-    assert (world.late, world.api_ms) == (5, 0)
+    assert (world.late, world.api_ms) == (1, 0)
     assert world.store.reads == []
     assert world.api.budgets == []
 
 
-def test_users_whom_the_time_did_not_reach_are_counted_as_late() -> None:
-    world = World(users(5))
-    world.api.serve("/users/4", Served(503))
-    told = [*[LATE] * 3, None, Failure(Outcome.RETRY_LATER, "x")]
-    world.api.call = lambda requests, **_: iter(enumerate(told))  # type: ignore[method-assign]
+def test_the_first_user_whom_the_time_did_not_reach_is_told_by_place() -> None:
+    world = World(users(6))
+    failed = Failure(Outcome.RETRY_LATER, "timeout")
+    answers: list[Answer] = [None, None, LATE, None, LATE, failed]
+    world.api.call = lambda requests, **_: iter(enumerate(answers))  # type: ignore[method-assign]
+
     _, tally = world.call()
-    assert (world.late, tally) == (3, Tally(unchanged=1, retry_later=4))
+
+    assert (world.late, tally) == (3, Tally(unchanged=3, retry_later=3))
+
+
+def test_a_user_without_a_request_does_not_move_the_place_of_the_first_late_one() -> None:
+    world = World(users(3))
+    world.api.call = lambda requests, **_: iter(enumerate([None, LATE]))  # type: ignore[method-assign]
+
+    def some(user: User) -> Request:
+        if user["user_id"] == 0:
+            raise RejectError("not this one")
+        return request(user)
+
+    world.call(job=job(some))
+
+    assert world.late == 3
+
+
+def slowly(world: World, seconds: float, *, hangs: int = 0) -> None:
+    """Let the calls of a group take so long, and some that are never answered far longer."""
+    answer = world.api.call
+
+    def call(requests: Sequence[Request], **how: Any) -> Iterator[tuple[int, Answer]]:
+        world.now += seconds
+        for place, answered in answer(requests[hangs:], **how):
+            yield place + hangs, answered
+        world.now += 10.0
+        for place in range(hangs):
+            yield place, Failure(Outcome.RETRY_LATER, "timeout")
+
+    world.api.call = call  # type: ignore[method-assign]
 
 
 def test_the_time_of_the_calls_is_told_in_whole_milliseconds() -> None:
     world = World(users(2))
-    answer = world.api.call
-
-    def slowly(requests: Sequence[Request], **how: Any) -> Iterator[tuple[int, Answer]]:
-        world.now += 1.25
-        yield from answer(requests, **how)
-
-    world.api.call = slowly  # type: ignore[method-assign]
+    slowly(world, 1.25)
     world.call()
     assert (world.api_ms, world.late) == (1250, 0)
 
 
+def test_calls_that_are_never_answered_do_not_make_users_seem_slow() -> None:
+    world = World(users(10))
+    slowly(world, 0.8, hangs=2)
+    world.call()
+    # Eight in 0.8 s are the pace of ten.
+    assert (world.called, world.api_ms) == (10, 1_000)
+
+
+def test_a_group_in_which_nobody_is_served_tells_nothing_of_the_pace() -> None:
+    world = World(users(5))
+    world.call()
+    for n in range(5):
+        world.api.serve(f"/users/{n}", Served(404))
+    world.now += 10
+    world.call()
+    assert (world.called, world.api_ms) == (5, 0)
+
+
 # --- the breaker ------------------------------------------------------------------------------
 
+FIRST_CALLS = 10  # of a run that does not say
 
-def test_behind_an_open_breaker_the_rest_is_skipped() -> None:
-    world = World(users(WINDOW + 10))
-    for n in range(WINDOW + 10):
-        world.api.serve(f"/users/{n}", Served(500))
+
+def failing(count: int, status: int = 503, **world: Any) -> World:
+    made = World(users(count), **world)
+    for n in range(count):
+        made.api.serve(f"/users/{n}", Served(status))
+    return made
+
+
+@pytest.mark.parametrize("status", [500, 401, 403, 404, 302])
+def test_when_the_api_fails_for_everyone_nobody_is_rejected_and_all_are_stopped(
+    status: int,
+) -> None:
+    world = failing(50, status)
+
     claimed, tally = world.call()
-    failed = len(world.api.asked)
-    assert failed < WINDOW
-    assert (claimed, tally) == ([], Tally(retry_later=failed, skipped=WINDOW + 10 - failed))
+
+    assert (claimed, tally) == ([], Tally(retry_later=FIRST_CALLS, skipped=50 - FIRST_CALLS))
+    assert (world.called, world.stopped) == (FIRST_CALLS, 50)
 
 
-def test_once_it_is_open_groups_are_neither_read_nor_asked_about() -> None:
-    world = World(users(WINDOW + 10), group_size=WINDOW)
-    for n in range(WINDOW + 10):
-        world.api.serve(f"/users/{n}", Served(500))
-    world.call(0)
-    asked, reads = len(world.api.asked), len(world.store.reads)
-    assert world.call(1) == ([], Tally(skipped=10))
-    assert (len(world.api.asked), len(world.store.reads)) == (asked, reads)
-    assert (world.late, world.api_ms) == (0, 0)
+def test_a_group_behind_it_is_neither_read_nor_asked_about_but_for_a_trickle() -> None:
+    world = failing(60, group_size=20)
+    world.run = replace(world.run, later_calls=0.5)
+    tallies = [world.call(group)[1] for group in range(3)]
+
+    assert tallies[1:] == [Tally(skipped=20), Tally(retry_later=1, skipped=19)]
+    assert len(world.store.reads) == 2
+    assert (world.called, world.stopped) == (1, 20)
 
 
-def test_when_the_key_is_refused_for_everyone_nobody_is_rejected() -> None:
+def test_a_user_who_is_refused_among_others_who_are_not_is_rejected_and_marked() -> None:
     world = World(users(30))
-    for n in range(30):
-        world.api.serve(f"/users/{n}", Served(404 if n == 0 else 401))
-    _, tally = world.call()
-    refused = REFUSALS_TO_OPEN
-    assert tally == Tally(rejected=1, retry_later=refused, skipped=29 - refused)
-
-
-def test_a_user_who_is_refused_among_others_who_are_not_is_rejected() -> None:
-    world = World(users(30))
-    for n in range(0, 30, 3):
+    for n in range(1, 30, 3):
         world.api.serve(f"/users/{n}", Served(403))
+
     _, tally = world.call()
+
     assert tally == Tally(rejected=10)
+    assert [mark.user_id for mark in world.marks] == list(range(1, 30, 3))
+    assert world.stopped == 0
+
+
+@pytest.mark.parametrize(("count", "marked"), [(9, 0), (10, 10)])
+def test_whose_fault_it_is_that_all_fail_the_run_can_tell_from_ten_users_on(
+    count: int, marked: int
+) -> None:
+    world = failing(count, 404)
+
+    world.call()
+
+    assert len(world.marks) == marked
+
+
+def test_a_user_without_a_request_is_at_fault_whatever_the_api_does() -> None:
+    world = World(users(1))
+
+    _, tally = world.call(job=job(lambda _: 7))  # type: ignore[arg-type, return-value]
+
+    assert tally == Tally(rejected=1)
+    assert list(world.marks) == [Mark(0, 1, "no_request")]
+
+
+def test_those_known_to_fail_are_named_to_the_client() -> None:
+    world = World(users(5), failures={1: 2, 3: 1})
+    told: list[Any] = []
+    answer = world.api.call
+    world.api.call = lambda requests, **how: told.append(how) or answer(requests, **how)  # type: ignore[method-assign, func-returns-value]
+
+    world.call()
+
+    assert told[0]["doubtful"] == [1, 3]
+    assert told[0]["fair_seconds"] == world.run.fair_seconds
 
 
 # --- all together -----------------------------------------------------------------------------
@@ -396,7 +476,7 @@ def test_every_user_is_accounted_for_exactly_once(statuses: list[int]) -> None:
         return
     claimed, tally = world.call(job=job(some))
     assert len(claimed) + tally.settled == len(listed)
-    if tally.skipped:
+    if tally.skipped or world.stopped:
         return
     assert tally == Tally(
         unchanged=statuses.count(304),
@@ -460,30 +540,7 @@ def test_users_that_the_run_had_no_time_for_are_not_marked() -> None:
     world.call(seconds=MARGIN_SECONDS)
 
     assert list(world.marks) == []
-    assert (world.called, world.late, world.stopped) == (0, 3, 0)
-
-
-def test_when_the_api_fails_for_everyone_nobody_is_marked_and_all_are_stopped() -> None:
-    world = World(users(2 * WINDOW), group_size=2 * WINDOW)
-    for n in range(2 * WINDOW):
-        world.api.serve(f"/users/{n}", Served(503))
-
-    _, tally = world.call()
-
-    assert list(world.marks) == []
-    assert world.stopped == tally.retry_later + tally.skipped == 2 * WINDOW
-    assert world.called == tally.retry_later < 2 * WINDOW
-
-
-def test_a_group_that_finds_the_breaker_open_is_stopped_as_a_whole() -> None:
-    world = World(users(2 * WINDOW + 10), group_size=2 * WINDOW)
-    for n in range(2 * WINDOW):
-        world.api.serve(f"/users/{n}", Served(503))
-    world.call(0)
-
-    _, tally = world.call(1)
-
-    assert (tally, world.called, world.stopped) == (Tally(skipped=10), 0, 10)
+    assert (world.called, world.late, world.stopped) == (0, 1, 0)
 
 
 # --- parts ------------------------------------------------------------------------------------

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from batch_core import chunks
 from batch_core.chunks import Chunk
+from batch_core.cursor import Cursor
 from batch_core.errors import ConfigurationError, JobError, SchemaError, TransientDatabaseError
 from batch_core.job import User
-from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS
+from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK
 from batch_core.list_users import UserLister
 from batch_core.observability import logger, pseudonym
 from batch_core.outcomes import Tally
@@ -93,16 +94,19 @@ class Stage:
         self.ledger.close(run, Ending("completed", Tally(), "", **figures))
 
     def listed(self, answer: dict[str, Any]) -> list[User]:
-        """Read back every group of every chunk, as Call API does."""
-        run = Run.from_json(answer["run"])
-        return [user for pointer in answer["chunks"] for user in self._chunk(run, pointer)]
+        """Read back every group of every chunk, in the order in which the Maps begin them."""
+        run, at_once = Run.from_json(answer["run"]), answer["lanes"]["chunks"]
+        pointers = [Chunk.from_json(pointer) for pointer in answer["chunks"]]
+        places = [(c.n // at_once, group, c.n) for c in pointers for group in range(c.groups)]
+        return [
+            listed.user
+            for _, group, n in sorted(places)
+            for listed in self._group(run, pointers[n], group)
+        ]
 
-    def _chunk(self, run: Run, pointer: dict[str, Any]) -> Iterator[User]:
-        chunk = Chunk.from_json(pointer)
-        for group in range(chunk.groups):
-            body = self.store.get(chunk.key(run), etag=chunk.etag, span=chunk.span(group))
-            for listed in chunks.unpack(body, expected=chunk.users_in(group, run.group_size)):
-                yield listed.user
+    def _group(self, run: Run, chunk: Chunk, group: int) -> list[chunks.Listed]:
+        body = self.store.get(chunk.key(run), etag=chunk.etag, span=chunk.span(group))
+        return chunks.unpack(body, expected=chunk.users_in(group, run.group_size))
 
 
 def people(count: int) -> list[User]:
@@ -140,8 +144,8 @@ def test_whatever_the_sizes_no_user_is_lost_or_doubled(
 
     assert stage.listed(answer) == people(users)
     assert all(c["groups"] <= GROUPS_PER_CHUNK for c in answer["chunks"])
-    # Only the last group of the last chunk may be short.
-    assert all(c["users"] % group_size == 0 for c in answer["chunks"][:-1])
+    # Only the last group may be short.
+    assert sum(c["users"] % group_size > 0 for c in answer["chunks"]) <= 1
 
 
 def test_objects_carry_the_run_and_the_fence_in_key_and_metadata() -> None:
@@ -167,6 +171,9 @@ def test_the_run_that_is_handed_on_is_complete() -> None:
         "requests_per_second": 0.0,
         # 10:00:02.5, plus 285 seconds for the run, less 60 for its end
         "ends_at": 1769853602.5 + 225,
+        "first_calls": 99,
+        "later_calls": 1.0,
+        "fair_seconds": 200.0,
     }
 
 
@@ -334,8 +341,8 @@ def test_every_user_has_a_turn_however_few_fit_into_a_run() -> None:
         asked.update(user["user_id"] for user in stage.listed(answer))
         stage.end(answer)
 
-    # 0.1 per second for four fifths of 200 seconds are 16 users a run.
-    assert asked.total() == 5 * 16
+    # 0.1 per second are 22 users in 225 seconds.
+    assert asked.total() == 5 * 22
     assert set(asked) == set(range(50))
     assert max(asked.values()) - min(asked.values()) <= 1
 
@@ -369,27 +376,41 @@ def test_what_is_known_of_a_user_travels_with_the_user() -> None:
     assert [listed.failures for listed in chunks.unpack(body, expected=3)] == [0, 1, 0]
 
 
-def test_after_a_run_in_which_the_api_failed_a_few_users_find_out_whether_it_is_back() -> None:
+def test_after_a_run_in_which_the_api_failed_everyone_is_asked() -> None:
     stage = Stage(people(300), chunk_size=500, users_per_invocation=50)
-    first = stage.list(event())
-    stage.end(first, stopped=300)
+    stage.end(stage.list(event()), stopped=300, fault="api_unreachable", called=6, api_ms=90_000)
 
-    probe = stage.list(event(scheduled_time="2026-01-31T10:05:00Z"))
-    stage.end(probe, called=100, api_ms=1_000)
-    healed = stage.list(event(scheduled_time="2026-01-31T10:10:00Z"))
+    healed = stage.list(event(scheduled_time="2026-01-31T10:05:00Z"))
 
-    assert len(stage.listed(probe)) == PROBE_USERS
-    assert probe["tally"]["skipped"] == 200
     assert len(stage.listed(healed)) == 300
 
 
-def test_everyone_means_everyone_even_if_the_api_failed() -> None:
-    stage = Stage(people(300), chunk_size=500, users_per_invocation=50)
-    stage.end(stage.list(event()), stopped=300)
+def test_a_run_says_what_may_be_asked_before_the_api_answers_and_what_a_group_may_take() -> None:
+    stage = Stage(
+        people(3_000),
+        chunk_size=5_000,
+        users_per_invocation=200,
+        chunk_concurrency=1,
+        group_concurrency=5,
+    )
 
-    answer = stage.list(event(scheduled_time="2026-01-31T10:05:00Z", everyone=True))
+    run = Run.from_json(stage.list(event())["run"])
 
-    assert len(stage.listed(answer)) == 300
+    # 100 calls: five environments, and 15 groups.
+    assert (run.first_calls, run.later_calls) == (17, 1.0)
+    assert run.fair_seconds == pytest.approx(200 / 3, abs=0.1)
+
+
+def test_a_run_is_no_wider_than_what_may_be_called_in_vain() -> None:
+    stage = Stage(
+        people(300),
+        chunk_size=5_000,
+        users_per_invocation=1,
+        chunk_concurrency=4,
+        group_concurrency=40,
+    )
+
+    assert stage.list(event())["lanes"] == {"chunks": 4, "groups": 25}
 
 
 def test_a_connection_lost_while_listing_costs_the_listing_and_nothing_else() -> None:
@@ -397,7 +418,7 @@ def test_a_connection_lost_while_listing_costs_the_listing_and_nothing_else() ->
     whole = stage.source.users
     broken = iter([TransientDatabaseError("2013: lost")])
 
-    def first_breaks(query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
+    def first_breaks(query: str, *, start: Cursor | None = None) -> Iterator[Candidate]:
         yield from list(whole(query, start=start))[:17]
         if (error := next(broken, None)) is not None:
             raise error

@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import batched
 from math import ceil
 from typing import Any, Final
 
 from batch_core import chunks
 from batch_core.back_off import BackOff, Standing
+from batch_core.cursor import Cursor, is_cursor
 from batch_core.error_classes import ErrorClass
 from batch_core.errors import JobError
 from batch_core.failures import Failures
 from batch_core.job import User
-from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, PROBE_USERS, USER_BYTES
+from batch_core.limits import CHUNKS_PER_RUN, GROUPS_PER_CHUNK, USER_BYTES
 from batch_core.outcomes import Outcome
 from batch_core.ports import Candidate, HeldBack, LastRun
 from batch_core.settings.list_users import ListUsersSettings
-from batch_core.user_state import can_be_marked
 
-# Not all of the time is used: groups differ, and cold starts take theirs.
-_USED: Final = 0.8
 # How long a group may take at its share of the API's rate: what an invocation has is about 55 s,
 # and a group that is over soon lets the run end soon.
 _GROUP_SECONDS: Final = 10.0
@@ -92,14 +91,16 @@ def plan(
     lanes = lanes_of(settings, group_size)
     if rate := settings.api_requests_per_second:
         group_size = min(group_size, max(int(rate * _GROUP_SECONDS_MOST / lanes.at_once), 1))
-    largest = _whole_groups(min(settings.chunk_size, GROUPS_PER_CHUNK * group_size), group_size)
-    if last is not None and last.stopped:
-        return Plan(min(PROBE_USERS, CHUNKS_PER_RUN * largest), largest, group_size, lanes)
-    fits = CHUNKS_PER_RUN * largest
-    if rate:
-        fits = min(fits, int(rate * seconds * _USED))
     if last is not None and last.user_ms:
-        fits = min(fits, int(lanes.at_once * seconds * _USED * 1000 / last.user_ms))
+        # One that is cut off has asked its first users only, and the next run's would, too.
+        group_size = min(group_size, max(int(_GROUP_SECONDS_MOST * 1000 / last.user_ms), 1))
+    largest = _whole_groups(min(settings.chunk_size, GROUPS_PER_CHUNK * group_size), group_size)
+    fits = CHUNKS_PER_RUN * largest
+    # All of the time is planned: who turns out not to fit begins the next run.
+    if rate:
+        fits = min(fits, int(rate * seconds))
+    if last is not None and last.user_ms:
+        fits = min(fits, int(lanes.at_once * seconds * 1000 / last.user_ms))
     fits = max(fits, group_size)
     expected = fits
     if last is not None:
@@ -121,6 +122,27 @@ def lanes_of(settings: ListUsersSettings, group_size: int) -> Lanes:
         return wide
     chunks = ceil(busy / wide.groups)
     return Lanes(chunks, busy // chunks)
+
+
+def narrowed(lanes: Lanes, most: int) -> Lanes:
+    """Lanes of which at most so many groups run at once."""
+    if lanes.at_once <= most:
+        return lanes
+    chunks = min(lanes.chunks, most)
+    return Lanes(chunks, most // chunks)
+
+
+def deal[T](users: Iterable[T], plan: Plan) -> Iterator[list[T]]:
+    """Cut users into chunks such that the groups start, lane by lane, in the users' order.
+
+    Chunks that run at once take turns in getting a group: when a run's time is over, those whose
+    turn never came stand behind the others, and the next run can begin with the first of them.
+    """
+    for wave in batched(users, plan.chunk_size * plan.lanes.chunks, strict=False):
+        groups = list(batched(wave, plan.group_size, strict=False))
+        chunks = ceil(len(wave) / plan.chunk_size)
+        for first in range(chunks):
+            yield [user for group in groups[first::chunks] for user in group]
 
 
 def _even(users: int, at_once: int, *, group_size: int, largest: int) -> int:
@@ -162,7 +184,7 @@ class Admission:
     failures: Failures
     listed: int = 0
     admitted: int = 0
-    next_user: int | str | None = None
+    next_user: Cursor | None = None
     _held_back: Counter[str] = field(default_factory=Counter)
     _recent: dict[Any, None] = field(default_factory=dict)
 
@@ -226,7 +248,7 @@ class Admission:
         if self.admitted < self.limit:
             return None
         user_id = candidate.user["user_id"]
-        if self.next_user is None and can_be_marked(user_id):
+        if self.next_user is None and is_cursor(user_id):
             self.next_user = user_id
         return ErrorClass.CARRIED_OVER
 

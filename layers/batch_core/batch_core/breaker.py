@@ -1,7 +1,8 @@
-"""When to stop asking an API that answers nobody: one breaker per run and environment.
+"""When to go on asking an API, and when not: one breaker per run and environment.
 
-It opens for the rest of its run and never closes; whether the API is well again is tried by the
-next run, with few users. The reasons are in docs/decisions/0008-circuit-breaker.md.
+It begins shut but for a few calls, lets everything through once one of them is answered well, and
+shuts again when nearly everyone fails; then a trickle finds out whether it was the API or only
+neighbours in the listing. The reasons are in docs/decisions/0024-whose-fault-an-answer-is.md.
 """
 
 from __future__ import annotations
@@ -12,188 +13,176 @@ from collections.abc import Callable
 from typing import Final
 
 from batch_core import meter
-from batch_core.codec import dump_json, parse_json
 from batch_core.error_classes import known
-from batch_core.errors import PayloadError, PayloadMissingError
+from batch_core.job import Response
+from batch_core.limits import JUDGED_FROM, NEARLY_EVERYONE
 from batch_core.observability import logger
 from batch_core.outcomes import Outcome
-from batch_core.ports import BREAKER_OPEN, LATE, PERHAPS_SENT, Answer, Failure, PayloadStore
+from batch_core.ports import BREAKER_OPEN, LATE, PERHAPS_SENT, Answer, Failure
 from batch_core.retry import RETRY_AFTER_SECONDS, THROTTLED, Setback
 from batch_core.run import Run
 
-# Of the last 40 attempts 36 must have failed. Where every second one fails, which three tries turn
-# into seven users of eight served, that happens once in ten million windows; where all fail, it
-# takes less than one group's first attempts to see it.
+# The users it judges by. Where every second one fails, nearly all of so many fail once in ten
+# million windows; where all fail, it takes less than one group to see it.
 WINDOW: Final = 40
-FAILED_TO_OPEN: Final = 36
-# A revoked key refuses everyone, and rejecting everyone would be wrong. Ten users in a row that
-# lost their access each on their own are rare, and cost them and the rest only one run.
-REFUSALS_TO_OPEN: Final = 10
-# How long "no other environment has given up" is believed. Long against a read of S3, short
-# against the seconds that one call to a dead API can take.
-FLAG_SECONDS: Final = 5.0
+# What an API that has answered in this run may be asked in vain per group. Of neighbours of whom
+# nine in ten fail, one of four picked at random is well in a third of the cases, and few are lost.
+TRICKLE: Final = 4
+# How long a call waits before it looks again whether it may be made.
+LOOK_SECONDS: Final = 0.01
 
-_REFUSED: Final = frozenset({"http_401", "http_403"})
-# Said of the tenant's key, rate or network, or of the run's time; never of one user.
+# Said of the tenant's rate or network, or of the run's time; never of one user.
 _TENANTS: Final = frozenset(
-    {LATE.error, BREAKER_OPEN.error, PERHAPS_SENT.error, *_REFUSED, *THROTTLED}
+    {LATE.error, BREAKER_OPEN.error, PERHAPS_SENT.error, *THROTTLED}
     | {"connect", "connect_timeout", "dns", "tls", "address"}
 )
 
 
-def is_users_own(failure: Failure, *, breaker_opened: bool) -> bool:
-    """Whether a failure says something about its user, and not about the tenant or the run.
-
-    Parameters
-    ----------
-    failure
-        What became of the user's call.
-    breaker_opened
-        Whether the breaker was open at the end of the burst: what may pass is then the API's.
-    """
-    if failure.error in _TENANTS:
-        return False
-    return not (breaker_opened and failure.outcome is Outcome.RETRY_LATER)
-
-
-class BreakerFlag:
-    """The object in S3 by which the environments of a run tell each other to stop.
-
-    Without it they would find out by themselves, so S3 failing here is no more than a warning.
-    """
-
-    def __init__(self, store: PayloadStore, run: Run) -> None:
-        self._store = store
-        self._run = run
-        self._key = f"{run.prefix}/breaker"
-
-    def read(self) -> str | None:
-        """Get the error that another environment gave up for, or None."""
-        try:
-            return known(str(parse_json(self._store.get(self._key))["error"]))
-        except PayloadMissingError:
-            return None
-        except (PayloadError, ValueError, KeyError, TypeError) as error:
-            logger.warning("the breaker's flag cannot be read", reason=type(error).__name__)
-            return None
-
-    def write(self, error: str) -> None:
-        """Tell the others what this environment gives up for."""
-        try:
-            body = dump_json({"error": error})
-            self._store.put(self._key, body, metadata={"run-id": self._run.id})
-        except PayloadError as failed:
-            logger.warning("the breaker's flag cannot be written", reason=type(failed).__name__)
-
-
 class Breaker:
-    """Listens to every attempt of a run's calls in this environment.
+    """Says of a run's calls in this environment when the next one may be made.
 
     Parameters
     ----------
-    flag
-        What the run's environments share.
+    first
+        Calls that may be made before one is answered well.
+    later
+        And as many more per further group.
     now
-        Seconds since 1970; a frozen environment's monotonic clock may stand still.
+        Seconds since 1970.
     """
 
-    def __init__(self, flag: BreakerFlag, now: Callable[[], float] = time.time) -> None:
-        self.error: str | None = None
-        """What it opened for; None while it is closed."""
-        self._flag = flag
+    def __init__(self, first: int, later: float, now: Callable[[], float] = time.time) -> None:
+        self.served = False
+        """Whether the API answers: it did, and not nearly everyone has failed since."""
+        self.served_at = 0.0
+        """When the last good answer came."""
         self._now = now
-        self._looked_at = float("-inf")
-        self._failed: deque[bool] = deque(maxlen=WINDOW)
-        self._refusals: deque[str] = deque(maxlen=REFUSALS_TO_OPEN)
+        self._left = float(first)
+        self._later = later
+        self._groups = 0
+        self._flying = 0
+        self._ever_served = False
+        self._failures = 0
+        self._window: deque[bool] = deque(maxlen=WINDOW)
+
+    def begin_group(self) -> None:
+        """Enter the next group of the run."""
+        if self._groups and self._ever_served:
+            self._left = max(self._left, TRICKLE)
+        elif self._groups:
+            self._left += self._later
+        self._groups += 1
+        self._flying = 0
 
     def allows(self) -> bool:
-        """Whether the API may be asked."""
-        return self.error is None
+        """Whether any call may still be made."""
+        return self.served or self._left >= 1 or self._flying > 0
 
-    def heard(self, result: Answer | Setback) -> bool:
-        """Take in what one attempt came to.
+    def begin(self, *, again: bool) -> float | None:
+        """Ask to make a call, which `heard` or `withdraw` ends.
+
+        Parameters
+        ----------
+        again
+            Whether its user was asked before: where few calls are left, others come first.
 
         Returns
         -------
-        Whether to call `share` now: this opened the breaker, or is a failure that the other
-        environments may know more about.
+        0 when it may be made now, else the seconds to wait before asking again; None when there is
+        nothing to wait for.
         """
-        if self.error is not None or result == LATE:
-            return False
-        failed, refused = _is_the_apis(result), _refusal(result)
-        self._failed.append(failed)
-        if refused is not None:
-            self._refusals.append(refused)
-        elif not isinstance(result, Setback):  # which is no answer, so no acceptance either
-            self._refusals.clear()
-        if self._is_enough():
-            self._open(result)
-            return True
-        return (failed or refused is not None) and self._look_is_due()
+        if not self.served:
+            if self._left < 1 or (again and self._flying):
+                return LOOK_SECONDS if self._flying else None
+            self._left -= 1
+        self._flying += 1
+        return 0.0
 
-    def share(self) -> None:
-        """Tell the run's other environments, or hear from them; takes a round trip to S3."""
-        if self.error is not None:
-            self._flag.write(self.error)
-        elif found := self._flag.read():
-            logger.warning("the breaker is open elsewhere", error=found)
-            self.error = found
+    def withdraw(self) -> None:
+        """Take back a call that was begun and is not made."""
+        self._flying -= 1
+        if not self.served:
+            self._left += 1
 
-    def pardoned(self, answer: Failure | None) -> Failure | None:
-        """Clear a user whom the API refused, if it refuses everyone."""
-        if self.error in _REFUSED and answer == Failure(Outcome.REJECTED, self.error):
-            return Failure(Outcome.RETRY_LATER, self.error)
-        return answer
+    def heard(self, result: Answer | Setback, *, counts: bool) -> None:
+        """Take in what a call came to.
 
-    def _is_enough(self) -> bool:
-        refusals = self._refusals
-        return sum(self._failed) >= FAILED_TO_OPEN or (
-            len(refusals) == REFUSALS_TO_OPEN and len(set(refusals)) == 1
-        )
+        Parameters
+        ----------
+        counts
+            Whether a failure says anything: not of a user who is known to fail, nor when asked
+            again.
+        """
+        self._flying -= 1
+        if result is None or isinstance(result, Response):
+            self.served = self._ever_served = True
+            self.served_at = self._now()
+            self._failures = 0
+            self._window.append(False)
+        elif _is_obliged(result):
+            # An API that says how long to wait is there.
+            self._left += not self.served
+        elif result != LATE and counts:
+            self._failures += 1
+            self._window.append(True)
+            self._shut_if_need_be(result.error)
 
-    def _open(self, last: Answer | Setback) -> None:
-        assert isinstance(last, Setback | Failure), "no success opens it"
-        self.error = last.error
+    def fails(self, *, unasked: int) -> bool:
+        """Whether the API fails for everyone, seen from the end of a group.
+
+        Parameters
+        ----------
+        unasked
+            The users whom the breaker kept from being asked.
+        """
+        return not self.served and (unasked > 0 or self._failures >= JUDGED_FROM)
+
+    def can_tell(self) -> bool:
+        """Whether it is known, here or by the whole run, whose fault a failure is."""
+        return self.served or self._failures >= JUDGED_FROM
+
+    def _shut_if_need_be(self, error: str) -> None:
+        if self.served and sum(self._window) >= NEARLY_EVERYONE * WINDOW:
+            self.served, self._left = False, float(TRICKLE)
+            self._window.clear()
+        elif self.served or self._left >= 1 or self._flying:
+            return
         meter.count("breaker_opened")
         logger.error(
-            "the breaker opened: the rest of the run is skipped",
-            error=last.error,
+            "the breaker opened: users are skipped until the API answers",
+            error=known(error),
             outcome=BREAKER_OPEN.outcome,
         )
-
-    def _look_is_due(self) -> bool:
-        now = self._now()
-        if now - self._looked_at < FLAG_SECONDS:
-            return False
-        self._looked_at = now
-        return True
 
 
 class Breakers:
     """Gives each run its breaker; an environment works for one run at a time and keeps one."""
 
-    def __init__(self, store: PayloadStore, now: Callable[[], float] = time.time) -> None:
-        self._store = store
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._kept: tuple[str, Breaker] | None = None
 
     def of(self, run: Run) -> Breaker:
         """Get the breaker of a run: the same one for all its groups."""
         if self._kept is None or self._kept[0] != run.prefix:
-            self._kept = (run.prefix, Breaker(BreakerFlag(self._store, run), self._now))
+            self._kept = (run.prefix, Breaker(run.first_calls, run.later_calls, self._now))
         return self._kept[1]
 
 
-def _is_the_apis(result: Answer | Setback) -> bool:
-    """Whether it is the API's own failure; to be asked to wait a little is not."""
-    if not isinstance(result, Setback):
+def is_users_own(failure: Failure) -> bool:
+    """Whether a failure may be its user's own, and is not said of the tenant or the run."""
+    return failure.error not in _TENANTS
+
+
+def pardoned(other: Failure | None) -> Failure | None:
+    """What becomes of a user whom an API rejects that rejects everyone."""
+    if other is not None and other.outcome is Outcome.REJECTED:
+        return Failure(Outcome.RETRY_LATER, other.error)
+    return other
+
+
+def _is_obliged(result: Failure | Setback) -> bool:
+    """Whether the API only asks to wait a little."""
+    if not isinstance(result, Setback) or result.error not in THROTTLED:
         return False
-    wait = result.retry_after
-    obliged = result.error in THROTTLED and wait is not None and wait <= RETRY_AFTER_SECONDS
-    return not obliged
-
-
-def _refusal(result: Answer | Setback) -> str | None:
-    if isinstance(result, Failure) and result.error in _REFUSED:
-        return result.error
-    return None
+    return result.retry_after is not None and result.retry_after <= RETRY_AFTER_SECONDS

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from batch_core import claims
 from batch_core.answers import Answered, Gathering
 from batch_core.api_rules import is_repeatable
-from batch_core.breaker import Breakers, is_users_own
+from batch_core.breaker import Breakers, is_users_own, pardoned
 from batch_core.chunks import Chunk, Listed, unpack
 from batch_core.error_classes import ErrorClass, of_exception
 from batch_core.failures import Failures
@@ -100,14 +100,16 @@ def call_api(
     -------
     The state's output: a claim on the group's :class:`~batch_core.answers.Answers`, the tally of
     the users that are not among them, and figures for the workflow to add up. These are ``called``,
-    the users whose calls were made; ``api_ms``, the whole milliseconds that took; ``late``, the
-    users that had no answer when the run's time was over; ``stopped``, those who lost their turn
-    because the API failed for everyone.
+    the users whose calls were made; ``api_ms``, the whole milliseconds that takes where everyone is
+    answered well; ``late``, the place in the group, counted from 1, of the first user whose turn
+    never came, or 0; ``stopped``, the users who lost their turn because the API failed for
+    everyone.
     """
     run, chunk = Run.from_json(event["run"]), Chunk.from_json(event["chunk"])
     number = int(event["group"])
     seconds = min(seconds - MARGIN_SECONDS, run.ends_at - now())
     breaker = breakers.of(run)
+    breaker.begin_group()
     name = f"{chunk.n}/{number}"
     group = _Group(
         Failures(tenant),
@@ -118,29 +120,36 @@ def call_api(
     if seconds <= 0 or not breaker.allows():
         unread = LATE if seconds <= 0 else BREAKER_OPEN
         group.failures.add_unread(unread, users=chunk.users_in(number, run.group_size))
+        group.late = int(unread == LATE)
     else:
-        asked, requests = group.requests(job, run, reader.users(run, chunk, number))
+        users = reader.users(run, chunk, number)
+        asked, requests = group.requests(job, run, users)
         if not all(map(is_repeatable, requests)) and not _is_first(run, name, store):
             asked, requests = group.repeatable(asked, requests)
         started = now()
         answers = api.call(
             requests,
             seconds=seconds,
+            fair_seconds=run.fair_seconds,
             requests_per_second=run.requests_per_second,
             breaker=breaker,
+            doubtful=[place for place, listed in enumerate(asked) if listed.failures],
         )
         others: dict[int, Failure | None] = {}
         for place, answer in answers:
             if isinstance(answer, Response):
                 listed = asked[place]
+                group.answered += 1
                 group.gathering.add(Answered(listed.user, listed.failures, answer))
             else:
                 others[place] = answer
-        group.api_ms = round((now() - started) * 1000)
-        # Only now it is known whether the API refused everyone.
-        others = {place: breaker.pardoned(answer) for place, answer in sorted(others.items())}
-        for place, other in others.items():
-            group.take(asked[place], other)
+        group.seconds = breaker.served_at - started
+        # Only now it is known whether the API failed for everyone.
+        group.fails = breaker.fails(unasked=list(others.values()).count(BREAKER_OPEN))
+        for place, other in sorted(others.items()):
+            if other == LATE and not group.late:
+                group.late = 1 + users.index(asked[place])
+            group.take(asked[place], pardoned(other) if group.fails else other)
         if debugging():
             # One text: Logs Insights takes 200 fields of a line.
             told = " ".join(
@@ -148,13 +157,14 @@ def call_api(
                 for place, listed in enumerate(asked)
             )
             logger.debug("answers", users=told)
-        group.settle(breaker_opened=not breaker.allows())
+        if breaker.can_tell():
+            group.mark_failed()
     group.failures.log()
     claimed = group.gathering.to_json(group.marks)
     return {
         "claim": claims.put(claimed, run=run, name=name, store=store),
         "tally": (group.failures.tally + Tally(unchanged=group.unchanged)).to_json(),
-        **group.figures(breaker_opened=not breaker.allows()),
+        **group.figures(),
     }
 
 
@@ -194,9 +204,13 @@ class _Group:
     gathering: Gathering
     failed: list[tuple[Listed, Failure]] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    answered: int = 0
     unchanged: int = 0
     asked: int = 0
-    api_ms: int = 0
+    # Until the last good answer.
+    seconds: float = 0.0
+    late: int = 0
+    fails: bool = False
 
     def requests(
         self, job: Job, run: Run, users: Sequence[Listed]
@@ -209,13 +223,13 @@ class _Group:
                 key = idempotency_key(run, listed.user["user_id"])
                 request = job.request({"idempotency_key": key, **listed.user})
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a job raises concerns this user only
-                self.fail(listed, Failure(Outcome.REJECTED, of_exception(error)))
+                self._unfit(listed, of_exception(error))
                 continue
             if isinstance(request, Request):
                 asked.append(listed)
                 requests.append(request)
             else:
-                self.fail(listed, Failure(Outcome.REJECTED, ErrorClass.NO_REQUEST))
+                self._unfit(listed, ErrorClass.NO_REQUEST)
         self.asked = len(asked)
         return asked, requests
 
@@ -246,19 +260,32 @@ class _Group:
         self.failed.append((listed, failure))
         self.failures.add(failure.outcome, failure.error, listed.user["user_id"])
 
-    def settle(self, *, breaker_opened: bool) -> None:
-        """Mark those whose failure is their own: only at the end is it known whose it was."""
+    def mark_failed(self) -> None:
+        """Mark those whose failure may be their own; the run's end says whether marks count."""
         for listed, failure in self.failed:
-            user_id = listed.user["user_id"]
-            if is_users_own(failure, breaker_opened=breaker_opened) and can_be_marked(user_id):
-                self.marks.append(Mark(user_id, listed.failures + 1, failure.error))
+            if is_users_own(failure):
+                self._mark(listed, failure.error)
 
-    def figures(self, *, breaker_opened: bool) -> dict[str, int]:
+    def figures(self) -> dict[str, int]:
         late, unasked = self.failures.count(LATE), self.failures.count(BREAKER_OPEN)
-        unserved = self.failures.tally.retry_later - late if breaker_opened else 0
+        unserved = self.failures.tally.retry_later - late if self.fails else 0
+        called = max(self.asked - late - unasked, 0)
+        # Calls that fail may take any time: what the others took is the pace.
+        served = self.answered + self.unchanged
+        api_ms = max(self.seconds, 0.0) * 1000 * called / served if served else 0.0
         return {
-            "called": max(self.asked - late - unasked, 0),
-            "api_ms": self.api_ms,
-            "late": late,
+            "called": called,
+            "api_ms": round(api_ms),
+            "late": self.late,
             "stopped": unasked + unserved,
         }
+
+    def _unfit(self, listed: Listed, error: str) -> None:
+        """Reject a user whom the job has no request for."""
+        self.failures.add(Outcome.REJECTED, error, listed.user["user_id"])
+        self._mark(listed, error)
+
+    def _mark(self, listed: Listed, error: str) -> None:
+        user_id = listed.user["user_id"]
+        if can_be_marked(user_id):
+            self.marks.append(Mark(user_id, listed.failures + 1, error))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from math import ceil
 from typing import Any, Self
 
 from batch_core.codec import dump_json, parse_json
+from batch_core.cursor import cursor_to_json
 from batch_core.errors import ConfigurationError, PayloadAlteredError
 from batch_core.job import User
 from batch_core.run import Run
@@ -94,10 +96,14 @@ def pack(users: Sequence[bytes], group_size: int) -> tuple[bytes, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A user of a group, with the failures in a row that earlier runs count."""
+    """A user of a group, with the failures in a row that earlier runs count.
+
+    `cursor` is the id as the database compares it, in JSON, where `user_id` is not that already.
+    """
 
     user: User
     failures: int = 0
+    cursor: Any = None
 
 
 def unpack(body: bytes, *, expected: int) -> list[Listed]:
@@ -119,5 +125,8 @@ def unpack(body: bytes, *, expected: int) -> list[Listed]:
 
 def serialise(user: User, failures: int = 0) -> bytes:
     """Write one user as it lies in a chunk: nearly all have no failures, so these are left out."""
+    entry: object = [user, failures] if failures else user
+    if isinstance(user_id := user.get("user_id"), Decimal):
+        entry = [user, failures, cursor_to_json(user_id)]
     # A copy: what orjson returns holds on to a buffer of kilobytes, and a chunk is thousands.
-    return b"%b" % dump_json([user, failures] if failures else user)
+    return b"%b" % dump_json(entry)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from batch_core.balance import Balance, Place, awaited_rows, balance
 from batch_core.chunks import Chunk, unpack
+from batch_core.cursor import Cursor, cursor_from_json, is_cursor
 from batch_core.error_classes import cut
 from batch_core.errors import DatabaseError, PayloadError
 from batch_core.limits import REASON_BYTES
@@ -18,7 +19,6 @@ from batch_core.ports import Ending, PayloadStore, RunLedger
 from batch_core.run import Run
 from batch_core.run_fault import RunFault, fault_of
 from batch_core.settings.finish_run import FinishRunSettings
-from batch_core.user_state import can_be_marked
 
 # The writer's mapping polls once a second; past this, rows are late for a reason worth reporting.
 WAIT_SECONDS: Final = 45.0
@@ -120,20 +120,23 @@ class RunFinisher:
             self.sleep(min(pause, left))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    def _first_late(self, event: Mapping[str, Any], run: Run) -> int | str | None:
+    def _first_late(self, event: Mapping[str, Any], run: Run) -> Cursor | None:
         """The first user, in the order of listing, whose turn never came."""
         late = event.get("late") or []
         if not late:
             return None
         chunk, group = Chunk.from_json(late[0]["chunk"]), int(late[0]["group"])
+        number = int(late[0].get("at", 1)) - 1
         try:
             body = self.payloads().get(chunk.key(run), etag=chunk.etag, span=chunk.span(group))
-            first = unpack(body, expected=chunk.users_in(group, run.group_size))[0].user["user_id"]
+            users = unpack(body, expected=chunk.users_in(group, run.group_size))
         except PayloadError as error:
             # The next run begins where it would have begun anyway.
             logger.warning("the first late user is not known", error=str(error))
             return None
-        return first if can_be_marked(first) else None
+        first = users[min(number, len(users) - 1)]
+        cursor = first.user["user_id"] if first.cursor is None else cursor_from_json(first.cursor)
+        return cursor if is_cursor(cursor) else None
 
     def _fault(self, event: Mapping[str, Any], listed: int, tally: Tally) -> RunFault | None:
         return fault_of(

@@ -42,8 +42,9 @@ USER_BYTES: Final = 4 * KIB
 
 # The longest `user_id` that the ledger can remember, the column's width.
 USER_ID_CHARS: Final = 255
-# A run that finds the API failing asks about so many users at most, to see whether it is back.
-PROBE_USERS: Final = 100
+# What an API that is down may be asked in one run: so many calls, or this share of the users.
+CALLS_IN_VAIN: Final = 100
+SHARE_IN_VAIN: Final = 0.02
 
 # --- Kinesis --------------------------------------------------------------------------------
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from itertools import batched
+from math import ceil
 from typing import Any, Final
 
 from batch_core import chunks, meter, tracing
-from batch_core.admission import Admission, Lanes, plan
+from batch_core.admission import Admission, Lanes, deal, narrowed, plan
 from batch_core.back_off import BackOff
+from batch_core.caution import calls_in_vain, caution_of
 from batch_core.chunks import Chunk
 from batch_core.errors import ConfigurationError, DatabaseError, TransientDatabaseError
 from batch_core.failures import Failures
@@ -144,11 +145,8 @@ class UserLister:
 
     def _list(self, run: Run, lease: Lease, start: Start) -> dict[str, Any]:
         settings = self.settings
-        last = lease.last
-        if last is not None and start.everyone:
-            last = replace(last, stopped=False)
-        seconds = RUN_SECONDS - FINISH_SECONDS - LISTING_SECONDS
-        planned = plan(settings, group_size=run.group_size, last=last, seconds=seconds)
+        seconds = RUN_SECONDS - FINISH_SECONDS
+        planned = plan(settings, group_size=run.group_size, last=lease.last, seconds=seconds)
         run = replace(run, group_size=planned.group_size)
         admission = Admission(
             now=milliseconds(start.started),
@@ -158,10 +156,7 @@ class UserLister:
         )
         candidates = self.users.users(self.query, start=lease.start)
         pointers = [
-            self._put(run, n, users)
-            for n, users in enumerate(
-                batched(admission(candidates), planned.chunk_size, strict=False)
-            )
+            self._put(run, n, users) for n, users in enumerate(deal(admission(candidates), planned))
         ]
         held_back = admission.held_back
         listing = Listing(
@@ -173,8 +168,18 @@ class UserLister:
         if not self.ledger.listed(run, listing):
             # Another attempt took the lease meanwhile and lists the same users.
             return self._not_listed("duplicate", run)
-        rate = settings.api_requests_per_second
-        run = replace(run, requests_per_second=share(rate, planned.lanes, pointers))
+        lanes = narrowed(planned.lanes, calls_in_vain(admission.admitted))
+        groups = sum(chunk.groups for chunk in pointers)
+        at_once = groups_at_once(lanes, pointers)
+        caution = caution_of(admission.admitted, groups=groups, at_once=at_once)
+        run = replace(
+            run,
+            # What one group may ask, when all that run at once share the tenant's rate.
+            requests_per_second=settings.api_requests_per_second / at_once,
+            first_calls=caution.first,
+            later_calls=caution.later,
+            fair_seconds=round((seconds - LISTING_SECONDS) / max(ceil(groups / at_once), 1), 3),
+        )
         admission.failures.log()
         tally = admission.failures.tally
         logger.info(
@@ -193,7 +198,7 @@ class UserLister:
             tally=tally,
             pointers=pointers,
             held_back=held_back,
-            lanes=planned.lanes,
+            lanes=lanes,
         )
 
     def _put(self, run: Run, n: int, users: Sequence[bytes]) -> Chunk:
@@ -267,10 +272,10 @@ def back_off_of(settings: ListUsersSettings) -> BackOff:
     )
 
 
-def share(rate: float, lanes: Lanes, pointers: Sequence[Chunk]) -> float:
-    """What one group may ask of the API per second when all that run at once share the rate."""
+def groups_at_once(lanes: Lanes, pointers: Sequence[Chunk]) -> int:
+    """How many groups run at once: no more than there are, and than the Maps run."""
     widest = max((chunk.groups for chunk in pointers), default=1)
-    return rate / (min(len(pointers) or 1, lanes.chunks) * min(widest, lanes.groups))
+    return min(len(pointers) or 1, lanes.chunks) * min(widest, lanes.groups)
 
 
 _NOBODY: Final = HeldBack()

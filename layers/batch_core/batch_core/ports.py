@@ -6,11 +6,12 @@ and one contract suite runs on both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from batch_core.cursor import Cursor
 from batch_core.job import Request, Response, Table, User
 from batch_core.outcomes import Outcome, Tally
 from batch_core.records import Record, RejectedRow
@@ -83,18 +84,25 @@ type Answer = Response | Failure | None
 
 
 class CallBreaker(Protocol):
-    """Says whether the API is still worth asking; a client obeys and does not judge."""
+    """Says when the API may be asked; a client obeys and does not judge."""
 
-    def allows(self) -> bool:
-        """Whether another attempt may be made."""
+    served: bool
+    """Whether the API is known to answer."""
+
+    def begin(self, *, again: bool) -> float | None:
+        """Ask to make a call, which `heard` or `withdraw` ends.
+
+        Returns 0 when it may be made now, else the seconds to wait before asking again; None when
+        there is nothing to wait for. `again` says that its user was asked before.
+        """
         ...
 
-    def heard(self, result: Answer | Setback) -> bool:
-        """Take in what one attempt came to; returns whether to call `share` now."""
+    def withdraw(self) -> None:
+        """Take back a call that was begun and is not made."""
         ...
 
-    def share(self) -> None:
-        """Exchange news with the run's other environments; may block for as long as S3 does."""
+    def heard(self, result: Answer | Setback, *, counts: bool) -> None:
+        """Take in what a call came to, and whether a failure says anything about the API."""
         ...
 
 
@@ -106,16 +114,31 @@ class ApiClient(Protocol):
         requests: Sequence[Request],
         *,
         seconds: float,
+        fair_seconds: float,
         requests_per_second: float,
         breaker: CallBreaker,
+        doubtful: Collection[int] = (),
     ) -> Iterator[tuple[int, Answer]]:
         """Make the calls, many at once, within `seconds`.
 
         Yields the place of each request and its answer, as they come and keeping none of them.
         While its caller is busy nothing more is sent.
 
-        Once the breaker does not allow it nothing more is sent: who was never asked about is
-        `BREAKER_OPEN`. Never raises for what the API does: that is a :class:`Failure`.
+        Parameters
+        ----------
+        requests
+            In the order to make them. While it is not known whether the API answers they are
+            picked at random, since neighbours may share a fault.
+        fair_seconds
+            What the group may take so that the others have their turn: beyond it nothing is tried
+            again, and a call that takes far longer than others did is given up.
+        breaker
+            Once it allows nothing more, who was never asked about is `BREAKER_OPEN`.
+        doubtful
+            The places of those known to fail. They are asked early, so that those who take long
+            take it beside the others, and prove nothing about the API.
+
+        Never raises for what the API does: that is a :class:`Failure`.
         """
         ...
 
@@ -139,7 +162,7 @@ class UserSource(Protocol):
     a whole, or that never came to its end, counts one failure less: the one that it added.
     """
 
-    def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
+    def users(self, query: str, *, start: Cursor | None = None) -> Iterator[Candidate]:
         """Stream the rows of the query with flat memory, ordered by `user_id`.
 
         Those from `start` on come first, those before it behind them.
@@ -149,20 +172,17 @@ class UserSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LastRun:
-    """What the last run that called the API found.
+    """What the last run that served its users found.
 
     Parameters
     ----------
     user_ms
-        Milliseconds of a group's time that a user took on average; None if that is not known.
-    stopped
-        Whether the API failed for everyone.
+        Milliseconds of a lane's time that a user took on average; 0 says nothing.
     listed
         How many users it listed.
     """
 
-    user_ms: float | None
-    stopped: bool
+    user_ms: float
     listed: int
 
 
@@ -186,7 +206,7 @@ class Lease:
     fence: int = 0
     version: int = 0
     reason: str = ""
-    start: int | str | None = None
+    start: Cursor | None = None
     last: LastRun | None = None
 
 
@@ -216,7 +236,7 @@ class Listing:
     listed: int
     groups: Sequence[int]
     held_back: HeldBack
-    next_user: int | str | None = None
+    next_user: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +264,7 @@ class Ending:
     called: int = 0
     api_ms: int = 0
     stopped: int = 0
-    late_user: int | str | None = None
+    late_user: Cursor | None = None
     fault: str = ""
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 from batch_core.errors import ConfigurationError
+from batch_core.limits import RUN_SECONDS
 
 # EventBridge Scheduler replaces this text; an execution started by hand, or by an emulator that
 # does not know it, still carries it.
@@ -18,6 +19,10 @@ SCHEDULED_TIME_ATTRIBUTE: Final = "<aws.scheduler.scheduled-time>"
 # By how much clocks may differ: the schedule's or the operator's may be so far ahead of Step
 # Functions'.
 CLOCK_SKEW: Final = timedelta(seconds=60)
+
+# Of a run whose lister did not say.
+_FIRST_CALLS: Final = 10
+_LATER_CALLS: Final = 1.0
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -125,6 +130,10 @@ class Run:
         What one group may ask of the API per second; 0 is no limit.
     ends_at
         Seconds since 1970 by which the groups must have finished.
+    first_calls, later_calls
+        What an environment may ask before it is answered well, see :mod:`~batch_core.caution`.
+    fair_seconds
+        What a group may take so that all have their turn.
     """
 
     id: str
@@ -133,6 +142,9 @@ class Run:
     group_size: int
     requests_per_second: float
     ends_at: float
+    first_calls: int = _FIRST_CALLS
+    later_calls: float = _LATER_CALLS
+    fair_seconds: float = float(RUN_SECONDS)
 
     @property
     def prefix(self) -> str:
@@ -159,6 +171,9 @@ class Run:
                 group_size=int(value["group_size"]),
                 requests_per_second=float(value["requests_per_second"]),
                 ends_at=float(value["ends_at"]),
+                first_calls=int(value.get("first_calls", _FIRST_CALLS)),
+                later_calls=float(value.get("later_calls", _LATER_CALLS)),
+                fair_seconds=float(value.get("fair_seconds", RUN_SECONDS)),
             )
         except KeyError as error:
             raise ConfigurationError(f"the state's input lacks run.{error.args[0]}") from error

@@ -13,7 +13,7 @@ from batchctl.trace.history import History
 from tests.support.express_log import BEGAN_MS, LAMBDA, ExpressLog, a_run_with_failures
 
 
-def test_a_failing_event_without_a_state_name_is_placed_by_the_events_before_it() -> None:
+def test_a_failing_event_without_a_state_name_is_cursord_by_the_events_before_it() -> None:
     log = a_run_with_failures()
     first, second = History(log.events()).failures()
     failing = [line for line in log.lines if '"TaskFailed"' in line]
@@ -62,7 +62,7 @@ def test_an_iteration_that_follows_from_the_one_before_is_not_inside_it() -> Non
     assert places == [("Call API", 0, 1), ("Process Users", 1, None)]
 
 
-def test_a_task_that_timed_out_has_no_cause_and_is_placed_all_the_same() -> None:
+def test_a_task_that_timed_out_has_no_cause_and_is_cursord_all_the_same() -> None:
     log = ExpressLog()
     at = log.attempt(log.entered("Task", "List Users", log.add("ExecutionStarted", 0)))
     at = log.add("TaskTimedOut", at, {"error": "States.Timeout", **LAMBDA})

@@ -91,7 +91,7 @@ def test_a_failure_is_told_once_with_the_place_the_line_knows() -> None:
     ]
 
 
-def test_a_log_of_errors_only_is_placed_by_lambdas_request_id() -> None:
+def test_a_log_of_errors_only_is_cursord_by_lambdas_request_id() -> None:
     events = [event for event in a_run_with_failures().events() if event.type == "TaskFailed"]
     trace = joined(logged(), events)
     assert (trace.log, trace.ending, trace.missing_events) == ("errors only", "", 0)
@@ -103,7 +103,7 @@ def test_a_log_of_errors_only_is_placed_by_lambdas_request_id() -> None:
     assert (by_error["Runtime.ExitError"].state, by_error["Runtime.ExitError"].group) == ("", None)
 
 
-def test_a_killed_environment_is_placed_by_what_finish_run_names() -> None:
+def test_a_killed_environment_is_cursord_by_what_finish_run_names() -> None:
     # Both attempts were killed: of neither is there a line.
     killed = {"error": "Runtime.ExitError", "cause": ""}
     events = [

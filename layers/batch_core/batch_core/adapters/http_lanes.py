@@ -42,14 +42,15 @@ class Lanes[T]:
     multi
         Holds the connections.
     work
-        Begins each piece with the transfer that it may use, once there is one to spare.
+        Pieces by their places, in the order to begin them. Each is begun with the transfer that it
+        may use, and chosen no sooner than there is one to spare.
     """
 
     def __init__(
-        self, multi: pycurl.CurlMulti, work: Iterable[Callable[[Transfer], Work[T]]]
+        self, multi: pycurl.CurlMulti, work: Iterable[tuple[int, Callable[[Transfer], Work[T]]]]
     ) -> None:
         self._multi = multi
-        self._queue = iter(enumerate(work))
+        self._queue = iter(work)
         self._results: list[tuple[int, T]] = []
         self._moving: dict[pycurl.Curl, _Lane[T]] = {}
         self._waiting: list[tuple[float, int, _Lane[T]]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from batch_core.codec import dump_json, parse_json
+from batch_core.cursor import cursor_from_json, cursor_to_json
 from batch_core.error_classes import cut
 from batch_core.errors import SchemaError
 from batch_core.limits import REASON_BYTES
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from batch_core.adapters.mysql_connection import Database, Session
+    from batch_core.cursor import Cursor
     from batch_core.ports import Ending, Listing
     from batch_core.run import Run, Slot
 
@@ -225,21 +227,17 @@ def _written(
 
 def _last_run(session: Session) -> LastRun | None:
     row = session.row(
-        "SELECT api_ms / called, stopped > 0, listed FROM batch_run"
-        " WHERE closed_at IS NOT NULL AND (called > 0 OR stopped > 0)"
+        "SELECT api_ms / called, listed FROM batch_run"
+        " WHERE closed_at IS NOT NULL AND called > 0 AND fault IS NULL"
         " ORDER BY opened_at DESC LIMIT 1"
     )
-    if row is None:
-        return None
-    user_ms, stopped, listed = row
-    return LastRun(None if user_ms is None else float(user_ms), bool(stopped), listed or 0)
+    return None if row is None else LastRun(float(row[0]), row[1] or 0)
 
 
-def _written_user(user_id: int | str | None) -> str | None:
-    """As JSON, which tells a number from text; the users query compares it as what it is."""
-    return None if user_id is None else dump_json(user_id).decode()
+def _written_user(cursor: Cursor | None) -> str | None:
+    """As JSON, which tells kinds apart; the users query compares it as what it is."""
+    return None if cursor is None else dump_json(cursor_to_json(cursor)).decode()
 
 
-def _read_user(text: str | None) -> int | str | None:
-    user_id: int | str | None = None if text is None else parse_json(text)
-    return user_id
+def _read_user(text: str | None) -> Cursor | None:
+    return None if text is None else cursor_from_json(parse_json(text))

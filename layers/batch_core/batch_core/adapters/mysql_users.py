@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from batch_core.adapters.mysql_connection import Connection, Database
+    from batch_core.cursor import Cursor
 
 _ROWS: Final = 1_000
 _OF_BYTES: Final = {"varbinary", "blob"}
@@ -42,7 +43,7 @@ _ID_TEXT: Final = "CAST(listed.user_id AS CHAR CHARACTER SET utf8mb4)"
 _ID_BYTES: Final = "LOWER(HEX(listed.user_id))"
 
 
-def listing(query: str, start: int | str | None, *, of_bytes: bool = False) -> Iterator[str]:
+def listing(query: str, start: Cursor | None, *, of_bytes: bool = False) -> Iterator[str]:
     """Write the queries that list a job's users from `start` on, and then those before it.
 
     Parameters
@@ -74,7 +75,7 @@ def _plain(query: str) -> str:
     return query.strip().removesuffix(";")
 
 
-def _here(start: int | str, *, of_bytes: bool) -> str | None:
+def _here(start: Cursor, *, of_bytes: bool) -> str | None:
     """Write where to begin; None if the ids have become bytes since it was noted down."""
     if not of_bytes:
         return literal(start)
@@ -90,7 +91,7 @@ class MySqlUserSource:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def users(self, query: str, *, start: int | str | None = None) -> Iterator[Candidate]:
+    def users(self, query: str, *, start: Cursor | None = None) -> Iterator[Candidate]:
         """Stream the rows of the query, ordered, from `start` on and then those before it.
 
         Until the last row is read, the connection is taken.
