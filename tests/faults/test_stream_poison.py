@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ CONSTRAINTS: dict[str, tuple[Row, str]] = {
     "NULL in a NOT NULL column (1048)": (row("n", action=None), "1048"),
     "a number out of range (1264)": (row("n", score=1e9), "1264"),
     "not a date (1292)": (row("n", occurred_at="yesterday"), "1292"),
-    "not JSON (4025)": (row("n", devices="{"), "4025"),
+    "not JSON (4025 or 3140)": (row("n", devices="{"), "4025|3140"),
     "a row that escaping makes too large": (row("'" * 9_000), "bytes of SQL"),
 }
 
@@ -108,7 +109,7 @@ def test_a_row_that_the_database_refuses_is_put_aside_and_its_group_is_stored(
     assert len(mapping.invocations) == 1
     (kept,) = stream_lab.quarantine.values()
     assert [put_aside["row"][0] for put_aside in kept["rejected"]] == [7, 13]
-    assert all(error in put_aside["error"] for put_aside in kept["rejected"])
+    assert all(re.search(error, put_aside["error"]) for put_aside in kept["rejected"])
     assert (stream_lab.tally.stored, stream_lab.tally.rejected) == (18, 2)
     lab.report(
         f"rows refused: {injected}",

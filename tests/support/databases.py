@@ -145,6 +145,10 @@ class MySqlServer(DatabaseServer, MySql):
     """A MySQL."""
 
 
+# What is killed here is the server and never the machine, which keeps what it was given to write:
+# nothing is lost, and making tables takes half the time.
+_UNSYNCED: Final = ("--innodb-flush-method=nosync",)
+
 _SERVERS: Final[dict[DatabaseKind, type[DatabaseServer]]] = {
     DatabaseKind.MARIADB: MariaDbServer,
     DatabaseKind.MYSQL: MySqlServer,
@@ -168,7 +172,7 @@ class Servers:
 
     def __getitem__(self, kind: DatabaseKind) -> DatabaseServer:
         if kind not in self._started:
-            server = _SERVERS[kind](self._folder(f"{self._name}{kind}"))
+            server = _SERVERS[kind](self._folder(f"{self._name}{kind}"), options=_UNSYNCED)
             self._started[kind] = self._stack.enter_context(server)
         return self._started[kind]
 
