@@ -7,6 +7,8 @@ import pwd
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from batchctl.errors import BatchctlError
@@ -14,7 +16,6 @@ from batchctl.local.sql_server import SqlServer, run_as, server_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 INSTALL_HINT: Final = "sudo apt-get install mariadb-server-core mariadb-client-core"
 
@@ -40,7 +41,6 @@ class MariaDb(SqlServer):
         command = [
             MariaDbPrograms.find().install,
             "--no-defaults",
-            f"--datadir={datadir}",
             "--auth-root-authentication-method=socket",
             f"--auth-root-socket-user={self.admin_user}",
             "--skip-test-db",
@@ -49,7 +49,18 @@ class MariaDb(SqlServer):
         ]
         # Two that are made at the same time would take the same names in a folder that they share.
         environment = {**server_environment(), "TMPDIR": str(self.folder)}
-        made = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        datadir.mkdir(parents=True, exist_ok=True)
+        # The program is a shell script, to which a path with blanks is several.
+        with TemporaryDirectory() as plain:
+            link = Path(plain) / "data"
+            link.symlink_to(datadir.resolve())
+            made = subprocess.run(
+                [*command, f"--datadir={link}"],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if made.returncode != 0:
             raise BatchctlError(
                 f"mariadb-install-db could not create {datadir} (exit status {made.returncode}): "

@@ -154,8 +154,11 @@ def test_a_half_made_datadir_is_made_again(new_server: SqlServer) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_home_too_deep_for_a_socket_address_works(kind: DatabaseKind, tmp_path: Path) -> None:
-    home = tmp_path / ("deep" * 30)
+@pytest.mark.parametrize("name", ["deep" * 30, "two words and a 'quote'"])
+def test_a_home_too_deep_for_a_socket_address_or_with_blanks_works(
+    kind: DatabaseKind, name: str, tmp_path: Path
+) -> None:
+    home = tmp_path / name
     home.mkdir()
     with kind.server(home) as server:
         assert server.answers()
