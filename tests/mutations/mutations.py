@@ -33,6 +33,8 @@ ROW_STORE: Final = "tests/contract/test_row_store.py"
 RUN_LEDGER: Final = "tests/contract/test_run_ledger.py"
 SCHEMA_STORE: Final = "tests/contract/test_schema_store.py"
 CONNECTION: Final = "tests/contract/test_mysql_connection.py"
+COLUMN_KINDS: Final = "tests/contract/test_column_kinds.py"
+USER_SOURCE: Final = "tests/contract/test_user_source.py"
 TABLE_FAULTS: Final = "tests/unit/test_table_faults.py"
 API_RULES: Final = "tests/unit/test_api_rules.py"
 CALL_API: Final = "tests/unit/test_call_api.py"
@@ -689,6 +691,53 @@ DATABASE_MUTATIONS: Final = (
                 "_of_that_one"
             ),
         ),
+    ),
+    Mutation(
+        "MySQL sorts all users behind a hash join",
+        (),
+        f"{ADAPTERS}/mysql_users.py",
+        "SELECT /*+ NO_BNL(known) */ listed.*",
+        "SELECT listed.*",
+        (
+            (
+                f"{USER_SOURCE}::test_users_are_streamed_in_the_order_of_their_key_and_nothing_is"
+                "_sorted[mysql-None-0]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a user that is listed twice is asked twice",
+        (),
+        f"{CORE}/admission.py",
+        "        if user_id in self._recent:\n            return True\n",
+        "",
+        (
+            (
+                "tests/unit/test_admission.py::test_a_user_that_the_query_yields_again_is_rejected"
+                "_once_more_and_asked_once"
+            ),
+        ),
+    ),
+    Mutation(
+        "users keyed by bytes are not known by their marks",
+        (),
+        f"{ADAPTERS}/mysql_users.py",
+        "    id_text = _ID_BYTES if of_bytes else _ID_TEXT\n",
+        "    id_text = _ID_TEXT\n",
+        (
+            (
+                f"{COLUMN_KINDS}::test_users_keyed_by_bytes_are_listed_known_and_taken_up_where_a_run"
+                "_left_off[mysql]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a number in a JSON column is written as SQL has it",
+        (),
+        f"{CORE}/upsert.py",
+        "if isinstance(value, bool | int | float | Decimal) else literal(value)",
+        "if value == 0 else literal(value)",
+        (f"{COLUMN_KINDS}::test_a_json_column_takes_every_json_value[mysql]",),
     ),
     Mutation(
         "a server that is not strict is written to",
