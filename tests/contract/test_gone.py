@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.mysql_parents import ForeignKey, Parents
 from batch_core.adapters.mysql_rows import MySqlRowStore
+from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.job import Table
+from batch_core.limits import MARK_DAYS
 from batch_core.outcomes import Outcome, Tally
 from batch_core.records import Record
 from tests.support.ledger import Total
@@ -209,3 +213,60 @@ def test_an_error_means_a_foreign_key_only_where_it_can_mean_no_other(
     keys: list[ForeignKey], error: str, means: ForeignKey | None
 ) -> None:
     assert Parents(PROFILE, keys, USERS).violated(error) == means
+
+
+def test_migrate_names_a_foreign_key_that_does_not_lead_where_the_users_are(
+    database: Database, store: MySqlRowStore
+) -> None:
+    profiles(database, MEMBER)
+    schema = MySqlSchemaStore(database)
+    assert schema.strangers(PROFILE, USERS) == []
+
+    run(
+        database,
+        "CREATE TABLE member_new LIKE member",
+        "INSERT INTO member_new SELECT * FROM member",
+        "RENAME TABLE member TO member_old, member_new TO member",
+        "DELETE FROM member_old WHERE user_id > 3",
+    )
+
+    (fault,) = schema.strangers(PROFILE, f"{USERS};")
+    assert fault.startswith("lists 2 users that the table member_old lacks")
+    assert "the foreign key to_member of profile.user_id" in fault
+
+
+def test_old_marks_are_found_by_an_index_and_outlive_the_longest_quarantine(
+    database: Database, store: MySqlRowStore
+) -> None:
+    day = 86_400_000
+    run(
+        database,
+        "INSERT INTO batch_user (user_id, failures, error, version) WITH RECURSIVE n AS"
+        " (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+        f" SELECT CONCAT('u', i), 1, 'gone', UNIX_TIMESTAMP() * 1000 - i * {day} / 25 FROM n",
+        "ANALYZE TABLE batch_user",
+    )
+    plan = database.ask(
+        lambda session: session.rows(
+            "EXPLAIN FORMAT=TRADITIONAL DELETE FROM batch_user"
+            " WHERE version < (UNIX_TIMESTAMP() - 31 * 86400) * 1000"
+        )
+    )
+    assert "version" in str(plan)
+    assert "ALL" not in {str(value) for row in plan for value in row}
+
+    MySqlRunLedger(database).forget(keep_days=1)
+
+    ((oldest,),) = database.ask(
+        lambda session: session.rows(
+            f"SELECT (UNIX_TIMESTAMP() * 1000 - MIN(version)) DIV {day} FROM batch_user"
+        )
+    )
+    longest = _template()["Parameters"]["QuarantineHours"]["MaxValue"] / 24
+    assert longest < MARK_DAYS
+    assert longest <= int(oldest) <= MARK_DAYS
+
+
+def _template() -> Any:
+    root = Path(__file__).parents[2]
+    return yaml_parse((root / "template.yaml").read_text(encoding="utf-8"))

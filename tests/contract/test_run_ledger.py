@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from batch_core.limits import USER_ID_CHARS
 from batch_core.outcomes import Tally
 from batch_core.ports import Candidate, Ending, HeldBack, LastRun, Lease, Listing, Written
 from batch_core.records import Record
@@ -352,3 +353,36 @@ def test_marks_of_a_run_that_the_ledger_has_forgotten_still_count(world: World) 
     world.rows.write(TABLE, [failed(7, 3, TEN)])
 
     assert [candidate.failures for candidate in world.listed()] == [3]
+
+
+def test_what_is_replayed_after_its_run_was_forgotten_is_forgotten_with_the_next(
+    world: World,
+) -> None:
+    world.people(1)
+    opened(world, TEN, "a")
+    world.wait(3 * 86_400)
+    opened(world, LATER, "b")
+    world.ledger.forget(keep_days=2)
+
+    world.rows.write(TABLE, [record(0, [1])])
+    assert Total.of(world.ledger, TEN.run_id).rows == 1
+    world.wait(3 * 86_400)
+    opened(world, THIRD, "c")
+    world.ledger.forget(keep_days=2)
+
+    assert Total.of(world.ledger, TEN.run_id).rows == 0
+
+
+@pytest.mark.parametrize("character", ["x", '"', "\\", "\x01", "\N{WAVING HAND SIGN}", "\u5e74"])
+def test_a_run_may_begin_with_the_longest_id_whatever_it_is_made_of(
+    world: World, character: str
+) -> None:
+    longest = character * USER_ID_CHARS
+    lease = opened(world, TEN, "a")
+    own = replace(run(lease.fence), version=lease.version)
+    listing = Listing(listed=1, groups=[1], held_back=HeldBack(carried_over=1), next_user=longest)
+
+    assert world.ledger.listed(own, listing)
+    assert world.ledger.close(own, Ending("completed", Tally(), ""))
+
+    assert opened(world, LATER, "b").start == longest

@@ -171,7 +171,7 @@ def test_a_listing_that_is_given_up_leaves_no_query_behind(
 ) -> None:
     users = MySqlUserSource(database).users(MANY)
     next(iter(users))
-    users.close()  # type: ignore[attr-defined]
+    users.close()
 
     assert database.ask(lambda s: s.row("SELECT 1")) == (1,)
     assert server.open_transactions() == 0
@@ -193,7 +193,7 @@ def test_memory_does_not_grow_with_the_number_of_users(database: Database) -> No
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-        users.close()  # type: ignore[attr-defined]
+        users.close()
 
     assert count == 20_000
     # 10 MB of rows were read.

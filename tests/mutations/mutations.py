@@ -1004,6 +1004,32 @@ FAULTS_MUTATIONS: Final = (
         ),
     ),
     Mutation(
+        "a listing that fails reads on",
+        (),
+        f"{CORE}/list_users.py",
+        "with closing(self.users.users(self.query, start=lease.start)) as candidates:",
+        "for candidates in [self.users.users(self.query, start=lease.start)]:",
+        (
+            (
+                f"{LIST_USERS}::test_a_chunk_that_cannot_be_written_ends_the_reading_and_closes_the"
+                "_run"
+            ),
+        ),
+    ),
+    Mutation(
+        "a quarantine ends when the ledger forgets its run",
+        (),
+        f"{ADAPTERS}/mysql_ledger.py",
+        "(max(keep_days, MARK_DAYS), _FORGET_ROWS)",
+        "(keep_days, _FORGET_ROWS)",
+        (
+            (
+                f"{GONE}::test_old_marks_are_found_by_an_index_and_outlive_the_longest_quarantine"
+                "[mariadb]"
+            ),
+        ),
+    ),
+    Mutation(
         "the class of an error is what was said",
         (),
         f"{CORE}/failures.py",

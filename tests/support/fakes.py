@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import md5
@@ -153,7 +153,7 @@ class FakeUserSource(UserSource):
         self.database = database
         self.queries: list[str] = []
 
-    def users(self, query: str, *, start: Cursor | None = None) -> Iterator[Candidate]:
+    def users(self, query: str, *, start: Cursor | None = None) -> Generator[Candidate]:
         self.queries.append(query)
         before = [user for user in self.rows if start is not None and user["user_id"] < start]
         behind = [user for user in self.rows if start is None or user["user_id"] >= start]
@@ -255,6 +255,8 @@ class FakeRunLedger(RunLedger):
         db = self.database
         db.answer()
         old = {i for i, run in db.runs.items() if run.opened_at < db.now - keep_days * 86_400}
+        if old:
+            old |= {place[0] for place in db.records if place[0] not in db.runs}
         db.runs = {i: run for i, run in db.runs.items() if i not in old}
         db.records = {place: entry for place, entry in db.records.items() if place[0] not in old}
 
@@ -352,6 +354,9 @@ class FakeSchemaStore(SchemaStore):
 
     def server(self) -> ServerFacts:
         return self.server_facts
+
+    def strangers(self, table: Table, query: str) -> list[str]:
+        return [f"{query}: {table.name}"] if "STRANGER" in query else []
 
     def listed(self, query: str) -> Mapping[str, ListedColumn]:
         if "TABEL" in query:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -418,7 +418,7 @@ def test_a_connection_lost_while_listing_costs_the_listing_and_nothing_else() ->
     whole = stage.source.users
     broken = iter([TransientDatabaseError("2013: lost")])
 
-    def first_breaks(query: str, *, start: Cursor | None = None) -> Iterator[Candidate]:
+    def first_breaks(query: str, *, start: Cursor | None = None) -> Generator[Candidate]:
         yield from list(whole(query, start=start))[:17]
         if (error := next(broken, None)) is not None:
             raise error
@@ -456,7 +456,7 @@ def test_when_the_lease_cannot_be_given_back_the_first_error_is_told() -> None:
 
 
 def breaking(stage: Stage) -> Any:
-    def users(_query: str, *, start: object) -> Iterator[Candidate]:
+    def users(_query: str, *, start: object) -> Generator[Candidate]:
         stage.database.outages.append(TransientDatabaseError("2006: the second"))
         raise SchemaError("1054: the first")
         yield  # makes it a generator
@@ -483,3 +483,34 @@ def test_the_rate_is_shared_by_no_more_groups_than_the_map_runs() -> None:
     stage = Stage(people(40), chunk_size=40, api_requests_per_second=60.0)
 
     assert stage.list(event())["run"]["requests_per_second"] == 20.0
+
+
+def test_a_chunk_that_cannot_be_written_ends_the_reading_and_closes_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(people(1_000), chunk_size=10, users_per_invocation=10)
+    read: list[int] = []
+    closed: list[str] = []
+
+    def users(query: str, *, start: Cursor | None = None) -> Generator[Candidate]:
+        try:
+            for candidate in FakeUserSource(people(1_000)).users(query, start=start):
+                read.append(1)
+                yield candidate
+        finally:
+            closed.append("closed")
+
+    def refuse(*_: Any, **__: Any) -> str:
+        raise OSError("S3 says no")
+
+    monkeypatch.setattr(stage.source, "users", users)
+    monkeypatch.setattr(stage.store, "put", refuse)
+
+    with pytest.raises(OSError, match="S3 says no"):
+        stage.list(event())
+
+    assert len(read) < 30
+    assert closed == ["closed"]
+    (run,) = stage.database.runs.values()
+    assert run.ending is not None
+    assert run.ending.reason == "List Users: OSError: S3 says no"

@@ -40,6 +40,8 @@ CHUNKS_PER_RUN: Final = 100
 # its whole chunk.
 USER_BYTES: Final = 4 * KIB
 
+# Marks outlive the longest quarantine, QuarantineHours' maximum, whatever the ledger keeps of runs.
+MARK_DAYS: Final = 31
 # The longest `user_id` that the ledger can remember, the column's width.
 USER_ID_CHARS: Final = 255
 # What an API that is down may be asked in one run: so many calls, or this share of the users.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -154,10 +154,12 @@ class UserLister:
             back_off=None if start.everyone else back_off_of(settings),
             failures=Failures(settings.tenant_id),
         )
-        candidates = self.users.users(self.query, start=lease.start)
-        pointers = [
-            self._put(run, n, users) for n, users in enumerate(deal(admission(candidates), planned))
-        ]
+        # Where a chunk cannot be written, the rows behind it need not be read.
+        with closing(self.users.users(self.query, start=lease.start)) as candidates:
+            pointers = [
+                self._put(run, n, users)
+                for n, users in enumerate(deal(admission(candidates), planned))
+            ]
         held_back = admission.held_back
         listing = Listing(
             listed=admission.listed,

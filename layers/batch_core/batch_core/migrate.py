@@ -96,6 +96,8 @@ class Migrator:
         assert facts is not None
         if faults := faults_of_query(self.table, facts, listed):
             raise MigrationError(f"the job's users query {'; it '.join(faults)}")
+        if faults := self.store.strangers(self.table, self.query):
+            raise MigrationError(f"the job's users query {'; it '.join(faults)}")
         logger.info("migrated", applied=applied)
         return {"applied": applied, "already": len(files) - len(applied)}
 

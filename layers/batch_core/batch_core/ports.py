@@ -6,7 +6,7 @@ and one contract suite runs on both.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -162,10 +162,11 @@ class UserSource(Protocol):
     a whole, or that never came to its end, counts one failure less: the one that it added.
     """
 
-    def users(self, query: str, *, start: Cursor | None = None) -> Iterator[Candidate]:
+    def users(self, query: str, *, start: Cursor | None = None) -> Generator[Candidate]:
         """Stream the rows of the query with flat memory, ordered by `user_id`.
 
-        Those from `start` on come first, those before it behind them.
+        Those from `start` on come first, those before it behind them. Closed before its end, it
+        reads no more.
         """
         ...
 
@@ -468,6 +469,10 @@ class ListedColumn:
 
 class SchemaStore(Protocol):
     """The numbered SQL files that were applied."""
+
+    def strangers(self, table: Table, query: str) -> list[str]:
+        """Name the foreign keys to the users that listed users do not satisfy, and how many."""
+        ...
 
     def migrate(self, files: Sequence[SqlFile]) -> list[str]:
         """Apply files once each, in order, under a lock.

@@ -11,7 +11,7 @@ from batch_core.codec import dump_json, parse_json
 from batch_core.cursor import cursor_from_json, cursor_to_json
 from batch_core.error_classes import cut
 from batch_core.errors import SchemaError
-from batch_core.limits import REASON_BYTES
+from batch_core.limits import MARK_DAYS, REASON_BYTES
 from batch_core.outcomes import Tally
 from batch_core.ports import LastRun, Lease, Written
 from batch_core.upsert import identifier
@@ -191,21 +191,29 @@ class MySqlRunLedger:
         """Delete runs opened more than `keep_days` ago, with their records, a few at a time."""
 
         def work(session: Session) -> None:
-            for (run_id,) in session.rows(
+            old = session.rows(
                 "SELECT run_id FROM batch_run"
                 " WHERE opened_at < UTC_TIMESTAMP(3) - INTERVAL %s DAY ORDER BY opened_at LIMIT %s",
                 (keep_days, _FORGET_RUNS),
-            ):
+            )
+            for (run_id,) in old:
                 deleted = session.execute(
                     "DELETE FROM batch_record WHERE run_id = %s LIMIT %s", (run_id, _FORGET_ROWS)
                 )
                 if deleted < _FORGET_ROWS:
                     session.execute("DELETE FROM batch_run WHERE run_id = %s", (run_id,))
+            if old:
+                # A batch that was replayed after its run was forgotten; names begin with a time.
+                session.execute(
+                    "DELETE FROM batch_record"
+                    " WHERE run_id < (SELECT MIN(run_id) FROM batch_run) LIMIT %s",
+                    (_FORGET_ROWS,),
+                )
             # Those who recovered, and those who are no longer listed.
             session.execute(
                 "DELETE FROM batch_user"
                 " WHERE version < (UNIX_TIMESTAMP() - %s * 86400) * 1000 LIMIT %s",
-                (keep_days, _FORGET_ROWS),
+                (max(keep_days, MARK_DAYS), _FORGET_ROWS),
             )
 
         self._database.ask(work)

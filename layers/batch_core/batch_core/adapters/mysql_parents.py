@@ -26,11 +26,13 @@ _FAILED: Final = re.compile(r"\(`[^`]+`\.`(?P<table>[^`]+)`, CONSTRAINT `(?P<nam
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A foreign key of the job's table: from which columns, and to which table."""
+    """A foreign key of the job's table: from which columns, and to which of which table."""
 
     name: str
     columns: tuple[str, ...]
     parent: str
+    schema: str = ""
+    parent_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,19 @@ class Parents:
     @classmethod
     def of(cls, session: Session, table: Table, users: str) -> Parents:
         """Look them up."""
-        columns: dict[tuple[str, str], list[str]] = {}
-        for name, column, parent in session.rows(
-            "SELECT CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME"
-            " FROM information_schema.KEY_COLUMN_USAGE"
+        columns: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+        for name, schema, parent, column, parent_column in session.rows(
+            "SELECT CONSTRAINT_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME,"
+            " COLUMN_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE"
             " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s"
             " AND REFERENCED_TABLE_NAME IS NOT NULL ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
             (table.name,),
         ):
-            columns.setdefault((name, parent), []).append(column)
-        keys = [ForeignKey(name, tuple(own), parent) for (name, parent), own in columns.items()]
+            columns.setdefault((name, schema, parent), []).append((column, parent_column))
+        keys = [
+            ForeignKey(name, tuple(c for c, _ in own), parent, schema, tuple(p for _, p in own))
+            for (name, schema, parent), own in columns.items()
+        ]
         return cls(table, keys, users)
 
     @property
@@ -91,6 +96,26 @@ class Parents:
             f" {self.table.name}.{self.table.key} leads to the table {key.parent}, where they are"
             " not; make it lead to the table that the users query reads"
         )
+
+
+def strangers(session: Session, table: Table, users: str) -> list[str]:
+    """Name the foreign keys to the users that users of the query do not satisfy, and how many."""
+    found = []
+    for key in Parents.of(session, table, users).to_users:
+        parent = f"`{key.schema}`.`{key.parent}`"
+        count = session.row(
+            f"SELECT COUNT(*) FROM (\n{users.strip().removesuffix(';')}\n) AS listed"  # noqa: S608  the job's own
+            f" LEFT JOIN {parent} AS parent ON parent.`{key.parent_columns[0]}` = listed.user_id"
+            f" WHERE listed.user_id IS NOT NULL AND parent.`{key.parent_columns[0]}` IS NULL"
+        )
+        if count and count[0]:
+            found.append(
+                f"lists {count[0]} users that the table {key.parent} lacks, to which the foreign"
+                f" key {key.name} of {table.name}.{table.key} leads, so that no row of theirs can"
+                " be stored; make it lead to the table that the query reads, or list only users"
+                " who are there"
+            )
+    return found
 
 
 def called_gone(session: Session, users: Iterable[object], *, before: int) -> set[str]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from batch_core.adapters.mysql_connection import Session
 from batch_core.adapters.mysql_errors import LOCK_WAIT_TIMEOUT, classify, number_of
+from batch_core.adapters.mysql_parents import strangers
 from batch_core.adapters.mysql_types import type_of
 from batch_core.adapters.mysql_users import described
 from batch_core.errors import (
+    AccessError,
     DatabaseError,
     MigrationError,
     SchemaError,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batch_core.adapters.mysql_connection import Connection, Database
+    from batch_core.job import Table
     from batch_core.ports import SqlFile
 
 # How long a statement may wait for a table that is in use. While it waits, everything that wants
@@ -94,6 +97,13 @@ class MySqlSchemaStore:
             When there is no connection, or the server is one that must not be used.
         """
         return self._database.once(lambda connection: _server(Session(connection)))
+
+    def strangers(self, table: Table, query: str) -> list[str]:
+        """Name the foreign keys to the users that listed users do not satisfy, and how many."""
+        try:
+            return self._database.ask(lambda session: strangers(session, table, query))
+        except AccessError:
+            return []  # who may not read the parent cannot know
 
     def listed(self, query: str) -> dict[str, ListedColumn]:
         """Describe the columns of the users query."""

@@ -15,7 +15,7 @@ from batch_core.table_faults import without_form
 from batch_core.upsert import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from batch_core.adapters.mysql_connection import Connection, Database
     from batch_core.cursor import Cursor
@@ -91,7 +91,7 @@ class MySqlUserSource:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def users(self, query: str, *, start: Cursor | None = None) -> Iterator[Candidate]:
+    def users(self, query: str, *, start: Cursor | None = None) -> Generator[Candidate]:
         """Stream the rows of the query, ordered, from `start` on and then those before it.
 
         Until the last row is read, the connection is taken.
