@@ -6,7 +6,7 @@ import json
 import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -22,6 +22,7 @@ from batchctl.commands.target import Target, deployed, local_target, refuse
 from batchctl.errors import BatchctlError
 from batchctl.local.cloud import LocalCloud
 from batchctl.replay.bucket import Bucket, S3Bucket
+from batchctl.replay.outcome import Told, wait_for_word
 from batchctl.replay.put_back import Found, Survey, put_back, survey
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from batch_core.ports import RecordStream
 
+# The log's clock is another one.
+_CLOCK_MARGIN: Final = timedelta(seconds=5)
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
@@ -96,13 +99,16 @@ def replay(
     seen = survey(bucket, run)
     if seen.found and not as_json:
         console.out.print(table(lines(seen.found), datetime.now(UTC)))
+    since_ms = int((datetime.now(UTC) - _CLOCK_MARGIN).timestamp() * 1000)
     done = [] if dry_run else put_all_back(bucket, stream, seen.found)
+    rows = sum(each.rows for each in done)
+    told = wait_for_word(target.access(), rows, since_ms=since_ms) if rows else None
     for key, why in seen.unreadable.items():
         console.error(f"{key} cannot be read and stays where it is: {why}.")
     if as_json:
-        sys.stdout.write(json.dumps(document(seen, done)) + "\n")
+        sys.stdout.write(json.dumps(document(seen, done, told)) + "\n")
     else:
-        console.out.print(closing(seen, done, target, dry_run=dry_run), markup=False)
+        console.out.print(closing(seen, done, told, target, dry_run=dry_run), markup=False)
     if seen.unreadable:
         raise typer.Exit(1)
 
@@ -176,7 +182,7 @@ def age(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def document(seen: Survey, done: Sequence[Found]) -> dict[str, Any]:
+def document(seen: Survey, done: Sequence[Found], told: Told | None) -> dict[str, Any]:
     """What was found and done, for a program."""
     return {
         "found": [line.document() for line in lines(seen.found)],
@@ -184,12 +190,17 @@ def document(seen: Survey, done: Sequence[Found]) -> dict[str, Any]:
             "objects": len(done),
             "records": sum(each.records for each in done),
             "rows": sum(each.rows for each in done),
+            "written": told.written if told else None,
+            "due_again": told.kept if told else None,
+            "refused": told.refused if told else None,
         },
         "unreadable": seen.unreadable,
     }
 
 
-def closing(seen: Survey, done: Sequence[Found], target: Target, *, dry_run: bool) -> str:
+def closing(
+    seen: Survey, done: Sequence[Found], told: Told | None, target: Target, *, dry_run: bool
+) -> str:
     """What became of it, and what to type next."""
     again = f"batchctl replay {target.option}"
     if not seen.found:
@@ -198,7 +209,16 @@ def closing(seen: Survey, done: Sequence[Found], target: Target, *, dry_run: boo
         return f"Nothing was done. To put it back: {again}"
     records = sum(each.records for each in done)
     return (
-        f"Put {records:,} {'record' if records == 1 else 'records'} back on the stream. What still"
+        f"Put {records:,} {'record' if records == 1 else 'records'} back on the stream."
+        f"{'' if told is None else _account(told)} What still"
         f" cannot be stored is put aside again; to see whether something was: {again} --dry-run"
         f"\nTo bring every user up to date besides: batchctl run {target.option}"
+    )
+
+
+def _account(told: Told) -> str:
+    return (
+        f" Of {told.rows:,} rows the writer has told: {told.written:,} written, {told.refused:,}"
+        f" refused; {told.kept:,} were not written, since a later run has the say: the next run"
+        " asks for their users."
     )

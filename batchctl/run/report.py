@@ -84,6 +84,7 @@ class RunReport:
             "status": verdict.status,
             "listed": verdict.listed,
             "outcomes": dict(verdict.outcomes),
+            "kept": verdict.kept,
             "unaccounted": verdict.unaccounted,
             "wall_s": round(self.wall_s, 3),
             "api": {

@@ -132,6 +132,8 @@ def _facts(report: RunReport) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column()
+    if report.verdict.kept:
+        facts.add_row("Kept", f"{report.verdict.kept:,} rows: newer ones were there")
     for (outcome, error), users in sorted(report.failures.items(), key=_by_users)[:_FAILURES]:
         facts.add_row(outcome.replace("_", " ").capitalize(), f"{users:,} users: {error}")
     if report.failed_groups:

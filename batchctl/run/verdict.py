@@ -58,6 +58,8 @@ class Verdict:
         Why, in words, when it did not succeed.
     state
         The state that failed, when one did.
+    kept
+        Users among the unchanged whose row was not written, since a newer run has the say.
     judged
         Whether the run reached its end, where it judges itself.
     """
@@ -69,6 +71,7 @@ class Verdict:
     reason: str = ""
     state: str = ""
     judged: bool = False
+    kept: int = 0
 
     @property
     def good(self) -> bool:
@@ -104,6 +107,7 @@ def verdict_of(execution: Execution, *, listed: int | None) -> Verdict:
             unaccounted=int(told["unaccounted"]),
             reason=str(told.get("reason") or ""),
             judged=other is None,
+            kept=int(told.get("kept") or 0),
         )
     outcomes = dict.fromkeys((outcome.value for outcome in Outcome), 0)
     return Verdict(

@@ -137,7 +137,8 @@ def test_a_program_gets_one_line() -> None:
         ("batch", 1, {"RetryAttemptsExhausted": 1}),
         ("rows", 2, {"1406": 2}),
     ]
-    assert line["replayed"] == {"objects": 2, "records": 3, "rows": 3}
+    untold = dict.fromkeys(("written", "due_again", "refused"))
+    assert line["replayed"] == {"objects": 2, "records": 3, "rows": 3, **untold}
     assert line["unreadable"] == {}
     assert RECORD_KEY in keys()
 

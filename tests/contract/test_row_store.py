@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from random import Random
 
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 
 from batch_core.errors import SchemaError
 from batch_core.outcomes import Outcome, Tally
-from batch_core.ports import Written
+from batch_core.ports import Ending, Written
 from batch_core.records import Record
+from batch_core.run import Run, Slot
 from batch_core.user_state import Mark
 from tests.support.ledger import Total
 from tests.support.world import TABLE, FakeWorld, MySqlWorld, World
@@ -244,6 +247,64 @@ def test_a_record_and_what_is_replayed_of_it_do_not_count_as_one(world: World) -
     assert len(rejected) == 2
     assert world.notes() == {1: (5, "one")}
     assert Total.of(world.ledger, RUN) == Total(2, Tally(stored=1, rejected=1))
+
+
+def a_later_run(world: World, *, unchanged: int, closes: bool = True) -> None:
+    """Let a run come that begins after that of version 5, with so many users unchanged."""
+    slot = Slot("demo", datetime(2026, 1, 31, 10, 5, tzinfo=UTC))
+    lease = world.ledger.open(slot, owner="a", started=slot.at, seconds=300, code="c0de")
+    run = Run(slot.run_id, lease.version, lease.fence, 100, 0, 0)
+    if closes:
+        world.ledger.close(run, Ending("completed", Tally(unchanged=unchanged), ""))
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_replayed_row_is_not_written_where_a_later_run_may_have_found_nothing_new(
+    world: World, closes: bool
+) -> None:
+    world.people(1, 2)
+    world.rows.write(TABLE, [record(4, {1: "current"})])
+    world.rows.write(TABLE, [replace(record(5, {}), marks=(Mark(1, 7, "mysql_1406"),))])
+    a_later_run(world, unchanged=1, closes=closes)
+
+    refused = replace(record(5, {1: "older, refused", 2: "never stored"}), replayed=True)
+    assert world.rows.write(TABLE, [refused]) == []
+
+    assert world.notes() == {1: (4, "current")}
+    # Both are asked by the next run, whatever they failed before.
+    assert {user: failures for user, (_, failures, _) in world.known().items()}["1"] == 0
+
+
+def test_a_replayed_row_is_written_if_no_later_run_found_anybody_unchanged(world: World) -> None:
+    world.people(1)
+    a_later_run(world, unchanged=0)
+
+    world.rows.write(TABLE, [replace(record(5, {1: "replayed"}), replayed=True)])
+
+    assert world.notes() == {1: (5, "replayed")}
+
+
+def test_a_record_that_comes_when_its_run_is_over_gives_way_to_a_later_run_too(
+    world: World,
+) -> None:
+    world.people(1, 2)
+    world.rows.write(TABLE, [record(4, {1: "current"})])
+    a_later_run(world, unchanged=1)
+
+    world.rows.write(TABLE, [record(5, {1: "late", 2: "late"}, group=3, run_id="late")])
+
+    assert world.notes() == {1: (4, "current")}
+    assert world.ledger.written("late", 0) == [Written(0, 3, 2, Tally(unchanged=2), kept=2)]
+
+
+def test_a_record_that_comes_in_time_asks_nobody(world: World) -> None:
+    world.people(1)
+    a_later_run(world, unchanged=1)
+    now = int(time.time() * 1000)
+
+    world.rows.write(TABLE, [record(now, {1: "in time"})])
+
+    assert world.notes() == {1: (now, "in time")}
 
 
 deliveries = st.lists(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -87,8 +88,8 @@ class FakeRun:
     opened_at: float
     started: datetime | None = None
     fence: int = 0
-    status: str = "running"
     version: int = 0
+    status: str = "running"
     told: str = ""
     listing: Listing | None = None
     ending: Ending | None = None
@@ -188,7 +189,8 @@ class FakeRunLedger(RunLedger):
         db.version = max(slot.version, db.version + 1)
         db.holder, db.expires_at = slot.run_id, db.now + seconds
         run = db.runs.setdefault(slot.run_id, FakeRun(owner, code, db.now, started))
-        run.status, run.code, run.fence = "running", code, db.fence
+        run.status, run.code = "running", code
+        run.fence, run.version = db.fence, db.version
         run.version = db.version
         return Lease(
             granted=True,
@@ -266,6 +268,7 @@ class FakeRowStore(RowStore):
 
     def __init__(self, database: FakeDatabase) -> None:
         self.database = database
+        self.now = time.time()
         self.writes: list[Sequence[Record]] = []
         self.searches: list[bool] = []
 
@@ -289,8 +292,12 @@ class FakeRowStore(RowStore):
         unique = {(record.place, record.replayed): record for record in records}
         for record in sorted(unique.values(), key=lambda record: -record.version):
             outcomes = []
+            overtaken = self._is_overtaken(record)
             for row in record.rows:
-                outcome, error = self._store(record, row)
+                outcome, error = (Outcome.UNCHANGED, "") if overtaken else self._store(record, row)
+                if overtaken and record.replayed:
+                    known = self.database.users.get(str(row[0]), (record.version, 0, ""))
+                    self.database.users[str(row[0])] = (known[0], 0, known[2])
                 outcomes.append(outcome)
                 if error:
                     rejected.append(RejectedRow(record, row, outcome, error))
@@ -301,6 +308,12 @@ class FakeRowStore(RowStore):
             if not record.replayed:
                 self._enter(record, Tally.of(outcomes))
         return rejected
+
+    def _is_overtaken(self, record: Record) -> bool:
+        return record.is_overdue(self.now) and any(
+            run.version > record.version and (run.ending is None or run.ending.tally.unchanged)
+            for run in self.database.runs.values()
+        )
 
     def _enter(self, record: Record, line: Tally) -> None:
         """What was stored once stays so, though a newer run has written the row since."""

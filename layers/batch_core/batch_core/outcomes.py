@@ -11,8 +11,8 @@ from typing import Self
 class Outcome(StrEnum):
     """The one word the run has for each listed user."""
 
-    STORED = "stored"  # the database holds this run's row, or a newer one
-    UNCHANGED = "unchanged"  # the API or the job said: nothing new; nothing was written
+    STORED = "stored"  # this run's row was written
+    UNCHANGED = "unchanged"  # nothing was written: nothing is new, or a newer run has the say
     REJECTED = "rejected"  # this user's data or answer is at fault; trying again changes nothing
     RETRY_LATER = "retry_later"  # the next run tries again
     SKIPPED = "skipped"  # not attempted on purpose

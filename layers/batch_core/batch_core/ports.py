@@ -347,8 +347,11 @@ class RowStore(Protocol):
     ) -> list[RejectedRow]:
         """Upsert the rows of these records and enter them in the ledger, in one transaction.
 
-        A replayed record is not entered: its run's account is closed. `search` looks for rows at
-        fault behind errors, too, that are not known to be a row's.
+        A replayed record is not entered: its run's account is closed. Of a record that comes when
+        its run is over, nothing is written if a later run may have found its users unchanged; who
+        has such a row in a replayed record is due again.
+
+        `search` looks for rows at fault behind errors, too, that are not known to be a row's.
 
         Raises
         ------

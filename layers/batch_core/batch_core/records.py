@@ -20,7 +20,7 @@ from batch_core.codec import (
     parse_exact,
     parse_json,
 )
-from batch_core.limits import KIB, PUT_UNIT_BYTES, RECORD_JSON_BYTES
+from batch_core.limits import KIB, PUT_UNIT_BYTES, RECORD_JSON_BYTES, RUN_SECONDS
 from batch_core.outcomes import Outcome
 from batch_core.user_state import Mark, can_be_marked
 
@@ -87,6 +87,13 @@ class Record:
     def place(self) -> Place:
         """Its line in the ledger."""
         return self.run_id, self.fence, self.chunk, self.group, self.attempt, self.part
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether its run is over, so that a later one may have asked for its users.
+
+        `now` is in seconds since 1970.
+        """
+        return self.replayed or now * 1000 - self.version > RUN_SECONDS * 1000
 
     @property
     def partition_key(self) -> str:

@@ -65,6 +65,7 @@ def test_the_json_line_has_the_keys_that_others_rely_on() -> None:
             "status": 0,
             "listed": 0,
             "outcomes": OUTCOMES,
+            "kept": 0,
             "unaccounted": 0,
             "wall_s": 0,
             "api": {"requests": 0, "retries": 0, "p50_ms": 0, "p99_ms": 0},

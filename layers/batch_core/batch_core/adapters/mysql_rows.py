@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from batch_core import meter
 from batch_core.adapters.mysql_connection import Session
 from batch_core.adapters.mysql_parents import Parents, called_gone
 from batch_core.adapters.mysql_types import formats_of
@@ -21,16 +23,19 @@ from batch_core.errors import (
 )
 from batch_core.job import Table
 from batch_core.limits import REASON_BYTES
+from batch_core.observability import logger
 from batch_core.outcomes import Outcome
 from batch_core.records import RejectedRow
 from batch_core.upsert import OF_ROWS, Format, Upsert, identifier, isolate
-from batch_core.user_state import marks_of
+from batch_core.user_state import can_be_marked, marks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from batch_core.adapters.mysql_connection import Database
     from batch_core.records import Place, Record
+
+    type Name = tuple[Place, bool]
 
 # A record that is delivered again overwrites its own line, but a row that it had stored does not
 # become one that was kept because a newer run has written it since. Assignments run from left to
@@ -51,6 +56,9 @@ _LEDGER: Final = Upsert.of(
 )
 # Guarded like the job's table: a mark that arrives late does not undo a newer one.
 _USERS: Final = Upsert.guarded(Table("batch_user", ()), ("user_id", "failures", "error", "said"))
+_DUE: Final = Upsert.of(
+    "`batch_user`", ("user_id", "failures", "error", "version"), ("failures=0",)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +83,15 @@ class MySqlRowStore:
     ----------
     users
         The job's users query, which tells among several parents of the key which are the users.
+    now
+        Seconds since 1970.
     """
 
-    def __init__(self, database: Database, *, users: str = "") -> None:
+    def __init__(
+        self, database: Database, *, users: str = "", now: Callable[[], float] = time.time
+    ) -> None:
         self._database = database
+        self._now = now
         self._formats: dict[str, Mapping[str, Format]] = {}
         self._users = users
 
@@ -87,7 +100,9 @@ class MySqlRowStore:
     ) -> list[RejectedRow]:
         """Upsert the rows of these records and enter them in the ledger, in one transaction.
 
-        A replayed record is not entered: its run's account is closed.
+        A replayed record is not entered: its run's account is closed. Of a record that comes when
+        its run is over, nothing is written if a later run may have found its users unchanged: the
+        rows there are the newer ones. Who has such a row in a replayed record is due again.
 
         Parameters
         ----------
@@ -105,23 +120,40 @@ class MySqlRowStore:
             When nothing of it is stored, retries included. But for the first, the runs know why.
         """
         # A record that was delivered twice counts once; what is replayed of it is another one.
-        unique = list({(record.place, record.replayed): record for record in records}.values())
+        unique = list({_name(record): record for record in records}.values())
+        now = self._now()
+        overdue = [record for record in unique if record.is_overdue(now)]
         lines, unwritable = _lines(table, unique, self._formats_of(table.name))
 
-        def work(session: Session) -> list[RejectedRow]:
+        def work(session: Session) -> tuple[list[RejectedRow], Counter[Name]]:
             writer = _TableWriter(session, table)
             if search:
                 writer.allow_search(_column_sets(unique))
-            rejected = [*unwritable, *self._judged(session, table, _write_lines(writer, lines))]
+            overtaken = _overtaken(session, overdue)
+            left = [line for line in lines if _name(line.record) in overtaken]
+            current = [line for line in lines if _name(line.record) not in overtaken]
+            writer.kept.update(_name(line.record) for line in left)
+            rejected = [*unwritable, *self._judged(session, table, _write_lines(writer, current))]
             _mark(session, unique, rejected)
+            _make_due(session, [line for line in left if line.record.replayed])
             _enter(session, unique, rejected, writer.kept)
-            return rejected
+            return rejected, writer.kept
 
         try:
-            return self._database.transact(work)
+            rejected, kept = self._database.transact(work)
         except (SchemaError, AccessError, UnknownDatabaseError) as error:
             self._tell(unique, f"Write Rows: {type(error).__name__}: {error}")
             raise
+        if kept:
+            meter.count("rows_kept", kept.total())
+        if overdue:
+            logger.info(
+                "overdue rows",
+                rows=sum(len(record.rows) for record in overdue),
+                kept=sum(kept[_name(record)] for record in overdue),
+                refused=sum(row.record in overdue for row in rejected),
+            )
+        return rejected
 
     def _formats_of(self, table: str) -> Mapping[str, Format]:
         """Look once per environment; a migration brings code, and so a new one."""
@@ -184,6 +216,21 @@ def _leave_word(session: Session, records: Sequence[Record], reason: str) -> Non
         )
 
 
+def _overtaken(session: Session, overdue: Sequence[Record]) -> set[Name]:
+    """Name the records of which nothing is written, since a later run has the say."""
+    if not overdue:
+        return set()
+    row = session.row(
+        "SELECT COALESCE(MAX(version), 0) FROM batch_run WHERE closed_at IS NULL OR unchanged > 0"
+    )
+    assert row is not None
+    return {_name(record) for record in overdue if record.version < int(row[0])}
+
+
+def _name(record: Record) -> tuple[Place, bool]:
+    return record.place, record.replayed
+
+
 def _column_sets(records: Iterable[Record]) -> set[tuple[str, ...]]:
     """One, but for the minutes in which a deployment replaces one job by the next."""
     return {record.columns for record in records}
@@ -221,7 +268,7 @@ class _TableWriter:
         # By columns: which errors one row may be at fault for.
         self._faults: dict[tuple[str, ...], tuple[type[DatabaseError], ...]] = {}
         # Rows that the version's guard did not let through.
-        self.kept: Counter[Place] = Counter()
+        self.kept: Counter[Name] = Counter()
 
     def allow_search(self, column_sets: Iterable[tuple[str, ...]]) -> None:
         """Find out which errors cannot be the database's or the deployment's fault.
@@ -301,7 +348,7 @@ def _write_lines(writer: _TableWriter, lines: Sequence[_Line]) -> list[RejectedR
         keys = {row.row[0] for row in failed}
         pending = [line for line in older if line.row[0] in keys]
         writer.kept.update(
-            line.record.place
+            _name(line.record)
             for line in older
             if line.row[0] not in keys and line.record.version < newest[line.row[0]].record.version
         )
@@ -316,24 +363,24 @@ def _write_newest(writer: _TableWriter, lines: Sequence[_Line]) -> list[Rejected
     return rejected
 
 
-def _kept(session: Session, table: Table, lines: Sequence[_Line]) -> Counter[Place]:
+def _kept(session: Session, table: Table, lines: Sequence[_Line]) -> Counter[Name]:
     """Count, for each record, the rows that a newer one kept out.
 
     The statement that could not write them has locked them, and a locking read sees what is there,
     whatever this transaction has read before.
     """
-    kept: Counter[Place] = Counter()
-    by_record: dict[Place, list[_Line]] = defaultdict(list)
+    kept: Counter[Name] = Counter()
+    by_record: dict[Name, list[_Line]] = defaultdict(list)
     for line in lines:
-        by_record[line.record.place].append(line)
-    for place, own in by_record.items():
+        by_record[_name(line.record)].append(line)
+    for name, own in by_record.items():
         keys = ",".join(line.upsert.cell(0, line.row[0]) for line in own)
         row = session.row(
             f"SELECT COUNT(*) FROM {identifier(table.name)} WHERE {identifier(table.key)} IN"  # noqa: S608
             f" ({keys}) AND {identifier(table.version)} > {own[0].record.version:d} FOR UPDATE"
         )
         assert row is not None
-        kept[place] += row[0]
+        kept[name] += row[0]
     return kept
 
 
@@ -349,19 +396,31 @@ def _mark(session: Session, records: Sequence[Record], rejected: Sequence[Reject
         session.execute(_USERS.statement(rows[part]))
 
 
+def _make_due(session: Session, lines: Sequence[_Line]) -> None:
+    """Let the next run ask for these users, whatever they failed before."""
+    rows = [
+        _DUE.row((str(line.row[0]), 0, "", line.record.version))
+        for line in lines
+        if can_be_marked(line.row[0])
+    ]
+    for part in _DUE.split(rows):
+        session.execute(_DUE.statement(rows[part]))
+
+
 def _enter(
     session: Session,
     records: Sequence[Record],
     rejected: Sequence[RejectedRow],
-    kept: Counter[Place],
+    kept: Counter[Name],
 ) -> None:
     lost = Counter((row.record.place, row.outcome) for row in rejected if not row.record.replayed)
     entries = []
     for record in sorted((record for record in records if not record.replayed), key=_place):
         place, rows = record.place, len(record.rows)
         refused, gone = lost[place, Outcome.REJECTED], lost[place, Outcome.GONE]
-        stored = rows - refused - gone - kept[place]
-        entries.append(_LEDGER.row((*place, rows, stored, kept[place], refused, gone)))
+        left = kept[_name(record)]
+        stored = rows - refused - gone - left
+        entries.append(_LEDGER.row((*place, rows, stored, left, refused, gone)))
     for part in _LEDGER.split(entries):
         session.execute(_LEDGER.statement(entries[part]))
 
