@@ -9,12 +9,12 @@ import batch_core
 from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_ledger import MySqlRunLedger
 from batch_core.adapters.mysql_rows import MySqlRowStore
-from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.adapters.mysql_users import MySqlUserSource
 from batch_core.job import Table
 from batch_core.migrate import read, split
 from batch_core.ports import Candidate, RowStore, RunLedger, SqlFile
 from tests.support.fakes import FakeDatabase, FakeRowStore, FakeRunLedger, FakeUserSource
+from tests.support.furnished import furnish
 
 TABLE = Table("note", columns=("text", "data"))
 
@@ -113,7 +113,7 @@ class MySqlWorld(World):
         """Make the tables in an empty schema."""
         files = read("batch_core", Path(str(batch_core.__file__)).parent / "schema")
         notes = SqlFile("test", 1, "0001_notes.sql", tuple(split(TABLES)))
-        MySqlSchemaStore(database).migrate([*files, notes])
+        furnish(database, [*files, notes])
         return cls(database)
 
     def people(self, *users: int) -> None:
