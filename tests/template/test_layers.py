@@ -91,6 +91,18 @@ def test_a_makefile_makes_each_layer() -> None:
         assert f"\nbuild-{name}:\n" in makefile.read_text()
 
 
+def test_certificates_that_a_team_adds_are_where_the_parameter_looks_for_them(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(ROOT / "layers/job", tmp_path / "job")
+    (tmp_path / "job/company.pem").write_text("a certificate")
+
+    folder = made("JobLayer", tmp_path / "job", tmp_path / "made")
+
+    # DatabaseCaFile: /opt/python/company.pem
+    assert (folder / "company.pem").read_text() == "a certificate"
+
+
 # --- batch_core -----------------------------------------------------------------------------------
 
 

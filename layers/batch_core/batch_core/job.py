@@ -13,14 +13,16 @@ from typing import Any
 from batch_core.codec import parse_strict_json
 
 type User = Mapping[str, Any]
-"""One row of the users query, by column name. JSON types only: dates arrive as ISO-8601 text.
+"""One row of the users query, by column name, in JSON types, as docs/database.md says of each kind.
 
 `Job.request` also finds an ``idempotency_key`` in it, unless the query yields a column of that
 name: a UUID which is the same whenever one run asks about this user, and another in the next run.
 """
 
 type Row = Mapping[str, Any]
-"""The columns to store for one user, without its key and its version, which the machinery adds.
+"""What to store for one user: each column of the table, None for NULL.
+
+The key and the version are added by the machinery.
 
 JSON types and `Decimal`. A number is stored with all its digits, or its user is rejected; only what
 the column itself declares, such as DECIMAL(8,2) or DOUBLE, may round it. Lists and objects become
@@ -113,9 +115,10 @@ class Table:
     name
         The table, in the tenant's database.
     columns
-        The columns a row may fill, apart from the key and the version.
+        The columns that every row fills, apart from the key and the version.
     key
-        Its primary key and only unique key; holds `user_id`.
+        Its primary key and only unique key; holds `user_id`. docs/database.md says which types and
+        collations keep users apart.
     version
         A BIGINT column that the machinery fills, so that an older run can never overwrite a newer.
     """
