@@ -38,6 +38,9 @@ USER_SOURCE: Final = "tests/contract/test_user_source.py"
 TABLE_FAULTS: Final = "tests/unit/test_table_faults.py"
 API_RULES: Final = "tests/unit/test_api_rules.py"
 CALL_API: Final = "tests/unit/test_call_api.py"
+BACK_OFF: Final = "tests/unit/test_back_off.py"
+BALANCE: Final = "tests/unit/test_balance.py"
+RUN: Final = "tests/unit/test_run.py"
 CLAIMS: Final = "tests/unit/test_claims.py"
 CODEC: Final = "tests/unit/test_codec.py"
 RECORDS: Final = "tests/unit/test_records.py"
@@ -342,6 +345,98 @@ API_MUTATIONS: Final = (
 
 RUN_MUTATIONS: Final = (
     Mutation(
+        "a start in the future is let in",
+        (17, 18),
+        f"{CORE}/run.py",
+        "    if at - started > CLOCK_SKEW:\n",
+        "    if at - started > 10**6 * CLOCK_SKEW:\n",
+        (f"{RUN}::test_a_start_is_refused_exactly_if_it_lies_beyond_the_skew_of_clocks",),
+    ),
+    Mutation(
+        "a run has its slot's version, whatever was before",
+        (16, 18),
+        f"{ADAPTERS}/mysql_ledger.py",
+        "max(slot.version, int(lease[1]) + 1)",
+        "slot.version",
+        (
+            (
+                f"{RUN_LEDGER}::test_a_lease_has_a_higher_version_than_the_one_before_whatever_its_slot"
+                "[mariadb]"
+            ),
+        ),
+    ),
+    Mutation(
+        "an attempt that lost its lease ends the run",
+        (15, 16),
+        f"{ADAPTERS}/mysql_ledger.py",
+        "            if not changed and not _holds(session, run):\n",
+        "            if not changed and _holds(session, run):\n",
+        (
+            (
+                f"{RUN_LEDGER}::test_an_attempt_whose_lease_was_given_again_neither_lists_nor_closes"
+                "[mariadb]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a ledger balances by its sum",
+        (33,),
+        f"{CORE}/balance.py",
+        "        return self.missing <= 0 and not self.silent\n",
+        "        return self.missing <= 0\n",
+        (f"{BALANCE}::test_of_two_attempts_that_do_not_agree_the_one_that_was_promised_counts",),
+    ),
+    Mutation(
+        "a row that a newer run kept out is called stored",
+        (33,),
+        f"{ADAPTERS}/mysql_rows.py",
+        "            if written < len(part):\n",
+        "            if written < 0:\n",
+        (
+            (
+                f"{ROW_STORE}::test_only_rows_that_were_written_are_stored_and_those_kept_out_are_"
+                "unchanged[mariadb]"
+            ),
+        ),
+    ),
+    Mutation(
+        "a second delivery makes a stored row a kept one",
+        (33,),
+        f"{ADAPTERS}/mysql_rows.py",
+        "LEAST(GREATEST(`stored`,VALUES(`stored`)),VALUES(`stored`)+VALUES(kept))",
+        "VALUES(`stored`)",
+        (f"{ROW_STORE}::test_a_record_delivered_again_does_not_turn_stored_into_kept[mariadb]",),
+    ),
+    Mutation(
+        "a replayed row is written whatever later runs found",
+        (33,),
+        f"{ADAPTERS}/mysql_rows.py",
+        "if record.version < int(row[0])}",
+        "if record.version < 0}",
+        (
+            (
+                f"{ROW_STORE}::test_a_replayed_row_is_not_written_where_a_later_run_may_have_found_"
+                "nothing_new[mariadb-True]"
+            ),
+        ),
+    ),
+    Mutation(
+        "an ETag is sent whatever is asked for",
+        (13,),
+        f"{CORE}/api_rules.py",
+        "        if asked == fingerprint and ",
+        "        if asked and ",
+        (f"{API_RULES}::test_an_etag_is_sent_for_the_request_alone_that_it_answered",),
+    ),
+    Mutation(
+        "a mark of the future holds its user back",
+        (18,),
+        f"{CORE}/back_off.py",
+        "        if since < -CLOCK_SKEW:\n",
+        "        if since > timedelta.max - CLOCK_SKEW:\n",
+        (f"{BACK_OFF}::test_who_is_said_to_have_failed_in_the_future_is_asked",),
+    ),
+    Mutation(
         "a column is called by a word that MySQL reserves",
         (60,),
         f"{CORE}/schema/0001_ledger.sql",
@@ -364,7 +459,7 @@ RUN_MUTATIONS: Final = (
         "a start that is delivered again is processed again",
         (15,),
         f"{ADAPTERS}/mysql_ledger.py",
-        "            if known is not None and known[0] != owner:\n",
+        "            if known is not None and not known[0]:\n",
         "            if False:\n",
         (
             f"{RUN_LEDGER}::test_another_execution_of_the_same_slot_is_a_duplicate[mysql]",
@@ -399,7 +494,7 @@ RUN_MUTATIONS: Final = (
         "a user who fails is asked every time",
         (21,),
         f"{CORE}/list_users.py",
-        "back_off=None if everyone else back_off_of(settings)",
+        "back_off=None if start.everyone else back_off_of(settings)",
         "back_off=None",
         (f"{LIST_USERS}::test_a_user_who_failed_is_asked_less_and_less_often",),
     ),
@@ -468,8 +563,8 @@ RUN_MUTATIONS: Final = (
         "a run ends before its rows have arrived",
         (43,),
         f"{CORE}/finish_run.py",
-        "            if written.rows >= queued or left <= 0:\n",
-        "            if written or left <= 0:\n",
+        "            if found.complete or left <= 0:\n",
+        "            if found or left <= 0:\n",
         (
             (
                 f"{FINISH_RUN}::test_rows_that_are_still_on_the_stream_are_waited_for_with_growing"
@@ -527,7 +622,7 @@ STREAM_MUTATIONS: Final = (
         "a row that is refused counts as often as it comes",
         (34,),
         f"{ADAPTERS}/mysql_rows.py",
-        "list({(_name(record), record.replayed): record for record in records}.values())",
+        "list({_name(record): record for record in records}.values())",
         "list(records)",
         (f"{POISON}::test_a_poison_row_that_arrives_twice_counts_once[mysql]",),
     ),
@@ -568,8 +663,8 @@ STREAM_MUTATIONS: Final = (
         "replayed records are entered in the account of their run",
         (37,),
         f"{ADAPTERS}/mysql_rows.py",
-        "sorted((record for record in records if not record.replayed), key=_name)",
-        "sorted(records, key=_name)",
+        "sorted((record for record in records if not record.replayed), key=_place)",
+        "sorted(records, key=_place)",
         (
             (
                 f"{ROW_STORE}::test_the_rows_of_a_replayed_record_are_stored_and_its_runs_account_stays_closed"
@@ -584,17 +679,10 @@ DATABASE_MUTATIONS: Final = (
         "the ledger's line is written in a transaction of its own",
         (46,),
         f"{ADAPTERS}/mysql_rows.py",
-        "            _enter(session, unique, rejected)\n"
-        "            return rejected\n"
-        "\n"
-        "        try:\n"
-        "            return self._database.transact(work)\n",
-        "            return rejected\n"
-        "\n"
-        "        try:\n"
-        "            rejected = self._database.transact(work)\n"
-        "            self._database.transact(lambda session: _enter(session, unique, rejected))\n"
-        "            return rejected\n",
+        "            _enter(session, unique, rejected, writer.kept)\n",
+        '            session.execute(b"COMMIT")\n'
+        '            session.execute(b"BEGIN")\n'
+        "            _enter(session, unique, rejected, writer.kept)\n",
         (
             (
                 f"{DATABASE_OUTAGES}::test_whether_or_not_a_lost_commit_happened_the_state_after_a_retry_is_the_same"

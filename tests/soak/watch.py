@@ -98,7 +98,7 @@ def ledger(tenant: Tenant) -> Iterator[str]:
         yield f"{run_id} completed with {settled} outcomes for {listed} users"
     for run_id, chunk, group, part in tenant.rows(
         "SELECT run_id, chunk, grp, part FROM batch_record"
-        " WHERE `rows` <> `stored` + rejected + gone"
+        " WHERE `rows` <> `stored` + kept + rejected + gone"
     ):
         yield f"the line {chunk}/{group}/{part} of {run_id} does not add up"
     # There may be more lines than that: of a group that failed after it put its rows on the stream.

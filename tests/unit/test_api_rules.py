@@ -169,6 +169,13 @@ def test_headers_that_could_smuggle_something_are_refused(headers: Any) -> None:
     assert refusal(Request("/", headers=headers)) == "bad_header"
 
 
+def test_an_etag_is_sent_for_the_request_alone_that_it_answered() -> None:
+    etag = bound('"e"', Request("/a"), base_url=BASE)
+
+    assert made(Request("/a", etag=etag), secret="rotated").headers["If-None-Match"] == '"e"'
+    assert "If-None-Match" not in made(Request("/b", etag=etag)).headers
+
+
 @pytest.mark.parametrize("etag", ['"a"\r\nX: y', "caf\N{LATIN SMALL LETTER E WITH ACUTE}", 7])
 def test_an_etag_that_is_no_header_is_refused(etag: Any) -> None:
     assert refusal(Request("/", etag=etag)) == "bad_header"
