@@ -490,7 +490,12 @@ def test_a_chunk_that_cannot_be_written_ends_the_reading_and_closes_the_run(
 ) -> None:
     stage = Stage(people(1_000), chunk_size=10, users_per_invocation=10)
     read: list[int] = []
-    closed: list[str] = []
+    ended: list[str] = []
+    close = FakeRunLedger.close
+
+    def close_run(ledger: FakeRunLedger, run: Run, ending: Ending) -> bool:
+        ended.append("the run")
+        return close(ledger, run, ending)
 
     def users(query: str, *, start: Cursor | None = None) -> Generator[Candidate]:
         try:
@@ -498,19 +503,20 @@ def test_a_chunk_that_cannot_be_written_ends_the_reading_and_closes_the_run(
                 read.append(1)
                 yield candidate
         finally:
-            closed.append("closed")
+            ended.append("the reading")
 
     def refuse(*_: Any, **__: Any) -> str:
         raise OSError("S3 says no")
 
     monkeypatch.setattr(stage.source, "users", users)
     monkeypatch.setattr(stage.store, "put", refuse)
+    monkeypatch.setattr(FakeRunLedger, "close", close_run)
 
     with pytest.raises(OSError, match="S3 says no"):
         stage.list(event())
 
     assert len(read) < 30
-    assert closed == ["closed"]
+    assert ended == ["the reading", "the run"]
     (run,) = stage.database.runs.values()
     assert run.ending is not None
     assert run.ending.reason == "List Users: OSError: S3 says no"
