@@ -79,7 +79,8 @@ def request(user: User) -> Request:
 def process(user: User, response: Response) -> Row:
     (column, number) = next(iter(response.json().items()))
     kept = {"exact": number, "text": str(number), "data": {"n": [number]}}
-    return {"amount": user["amount"], "number": user["number"], column: kept[column]}
+    row = {name: kept[name] if name == column else None for name in kept}
+    return {"amount": user["amount"], "number": user["number"], **row}
 
 
 JOB = Job("SELECT user_id, amount, number FROM account", TABLE, request, process)
@@ -142,7 +143,7 @@ def test_a_value_is_stored_as_it_is_or_its_user_is_rejected(
     assert tally == Tally(stored=len(kept), rejected=len(asked) - len(kept))
     for case in asked:
         if row := kept.get(case.user_id):
-            assert (row["amount"], row["number"]) == (case.amount, case.number)
+            assert (Decimal(row["amount"]), row["number"]) == (case.amount, case.number)
             value = row[case.column]
             if case.column == "data":
                 (value,) = parse_exact(value.encode())["n"]
