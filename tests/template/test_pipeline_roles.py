@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.template.fleets import fleet_of
+from tests.template.fleets import fleet_of, fleet_with
 from tests.template.iam import Call, allowed, as_list, matches
 from tests.template.rendered import ACCOUNT, ARTIFACT_KEY, GIVEN, PSEUDO, Stack, policies, render
 from tests.template.translation import ROOT, Json
@@ -81,7 +81,7 @@ def actions(template: Json) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
                     yield " ".join(filter(None, words)), action.get("RoleArn", ""), told
 
 
-PIPELINES = [yaml_parse((ROOT / "pipeline.yaml").read_text()), yaml_parse(fleet_of(200))]
+PIPELINES = [yaml_parse(fleet_with("acme", ACCOUNT)), yaml_parse(fleet_of(200))]
 EVERY = [each for template in PIPELINES for each in actions(template)]
 
 
