@@ -69,7 +69,7 @@ class Mutation:
     old, new
         Text that stands there once, and what takes its place.
     caught_by
-        The tests that must fail, all of them.
+        The tests that must fail, all of them; one without its parameters with any of these.
     """
 
     name: str
