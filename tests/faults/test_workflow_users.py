@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -142,23 +143,27 @@ def test_an_environment_a_day_ahead_thinks_the_time_is_over_and_leaves_all_to_th
 
 
 @pytest.mark.fault(30)
-def test_hours_that_come_twice_leap_days_and_times_without_a_zone_are_slots_of_utc(
+def test_hours_that_come_twice_and_leap_days_are_slots_of_utc_and_no_zone_is_no_slot(
     lab: Lab, tenant: Tenant, new_york: None
 ) -> None:
     times = {
-        "2028-02-29T23:59:59": "demo-20280229T235959Z",
+        "2028-02-29T23:59:59Z": "demo-20280229T235959Z",
+        "2028-02-29T23:59:59": "ConfigurationError",
         # Clocks go back: half past one comes twice.
         "2026-11-01T01:30:00-04:00": "demo-20261101T053000Z",
         "2026-11-01T01:30:00-05:00": "demo-20261101T063000Z",
         # Clocks go forward: in New York there is no half past two.
-        "2027-03-14T02:30:00": "demo-20270314T023000Z",
-        "2027-03-14T02:30:00Z": "duplicate",
+        "2027-03-14T02:30:00": "ConfigurationError",
+        "2027-03-14T02:30:00Z": "demo-20270314T023000Z",
+        "2027-03-13T21:30:00-05:00": "duplicate",
     }
     tenant.seed(20)
+    tenant.started = datetime(2028, 3, 1, tzinfo=UTC)
 
     named: list[str] = []
     for scheduled_time in times:
-        output = tenant.start(scheduled_time=scheduled_time).output
+        ended = tenant.start(scheduled_time=scheduled_time)
+        output = ended.output or {"status": ended.error}
         named.append(output["run_id"] if output["status"] == "completed" else output["status"])
 
     assert named == list(times.values())

@@ -39,8 +39,8 @@ class Ended:
 class Runs:
     """Runs of one tenant, each for a slot of its own, a period after the one before.
 
-    The slots run ahead of the clock, so that a soak of ten minutes sees users back off, and come
-    back, for hours.
+    The slots begin a week ago and move faster than the clock, so that a soak of ten minutes sees
+    users back off, and come back, for hours; a slot of the future would be refused.
     """
 
     def __init__(self, tenant: Tenant) -> None:
@@ -51,7 +51,7 @@ class Runs:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="run")
         self._under_way: list[Future[Ended]] = []
         self._period = timedelta(minutes=int(tenant.stack.parameters["ScheduleMinutes"]))
-        self._slot = datetime.now(UTC).replace(microsecond=0)
+        self._slot = datetime.now(UTC).replace(microsecond=0) - timedelta(days=7)
 
     def start(self, *, deliveries: int = 1) -> bool:
         """Start the next slot's run, and tell whether there was room for it."""

@@ -359,6 +359,18 @@ def test_a_user_who_failed_is_asked_less_and_less_often() -> None:
     assert answer["held_back"] == {"backing_off": 1, "quarantined": 1, "carried_over": 0}
 
 
+def test_breaks_are_counted_by_the_slots_time_and_by_the_clock_where_versions_are_ahead() -> None:
+    version = 1769853600000
+    known: dict[object, tuple[int, int]] = {1: (3, version - 300_000)}
+
+    late = Stage(people(2), known=known).list(event(started_at="2026-01-31T12:00:00Z"))
+    assert late["held_back"]["backing_off"] == 1
+
+    ahead = Stage(people(2), known={1: (3, version + 86_400_000)})
+    ahead.database.version = version + 86_400_000
+    assert ahead.list(event())["held_back"]["backing_off"] == 0
+
+
 def test_everyone_is_asked_when_somebody_says_so() -> None:
     version = 1769853600000
     stage = Stage(people(5), known={2: (2, version - 300_000), 3: (7, version - 3_600_000)})

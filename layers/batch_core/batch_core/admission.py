@@ -169,7 +169,7 @@ class Admission:
     Parameters
     ----------
     now
-        When the run was started, in milliseconds since 1970.
+        The moment the run stands for, in milliseconds since 1970.
     limit
         How many users to admit.
     back_off

@@ -51,7 +51,7 @@ class BackOff:
         failed_at
             The version of the run in which the last one happened: milliseconds since 1970.
         now
-            When the run that asks was started, likewise.
+            The moment that the run stands for that asks, likewise.
         """
         since = timedelta(milliseconds=now - failed_at)
         if since < -CLOCK_SKEW:

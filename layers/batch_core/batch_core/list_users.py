@@ -149,7 +149,8 @@ class UserLister:
         planned = plan(settings, group_size=run.group_size, last=lease.last, seconds=seconds)
         run = replace(run, group_size=planned.group_size)
         admission = Admission(
-            now=milliseconds(start.started),
+            # The version may be ahead of every clock, see `Lease`.
+            now=min(run.version, milliseconds(start.started)),
             limit=planned.users,
             back_off=None if start.everyone else back_off_of(settings),
             failures=Failures(settings.tenant_id),
