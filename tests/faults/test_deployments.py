@@ -36,9 +36,13 @@ BROKEN_RESOURCE = """
 
 
 def chunk_before(tenant: Tenant) -> dict[str, Any]:
-    """Put the chunk of `BEFORE` where its run expects it; gives its pointer."""
+    """Open the run of `BEFORE` and put its chunk where it expects it; gives its pointer."""
     tenant.seed(len(BEFORE["users"]))
     run = Run.from_json(BEFORE["run"])
+    tenant.sql(
+        "INSERT INTO batch_run (run_id, version, owner, fence, status, opened_at)"
+        f" VALUES ('{run.id}', {run.version}, 'e', {run.fence}, 'running', UTC_TIMESTAMP(3))"
+    )
     body, groups, stride = pack([dump_json(user) for user in BEFORE["users"]], run.group_size)
     chunk = Chunk(n=0, users=len(BEFORE["users"]), groups=groups, stride=stride, etag="")
     etag = S3PayloadStore("payloads").put(chunk.key(run), body, metadata={})
