@@ -37,6 +37,11 @@ COLUMN_KINDS: Final = "tests/contract/test_column_kinds.py"
 USER_SOURCE: Final = "tests/contract/test_user_source.py"
 TABLE_FAULTS: Final = "tests/unit/test_table_faults.py"
 API_RULES: Final = "tests/unit/test_api_rules.py"
+BREAKER: Final = "tests/unit/test_breaker.py"
+CAUTION: Final = "tests/unit/test_caution.py"
+ADMISSION: Final = "tests/unit/test_admission.py"
+SIMULATED: Final = "tests/unit/test_simulated_runs.py"
+API_CLIENT: Final = "tests/contract/test_api_client_breaker.py"
 CALL_API: Final = "tests/unit/test_call_api.py"
 BACK_OFF: Final = "tests/unit/test_back_off.py"
 RUN: Final = "tests/unit/test_run.py"
@@ -209,26 +214,80 @@ API_MUTATIONS: Final = (
         "the breaker never opens",
         (2, 3, 5),
         f"{CORE}/breaker.py",
-        "        if self._is_enough():\n            self._open(result)\n            return True\n",
+        "            self._left -= 1\n",
         "",
         (
             f"{OUTAGE}::test_behind_a_storm_the_rest_of_the_run_asks_nothing[503]",
-            f"{OUTAGE}::test_an_api_that_fails_for_nearly_everyone_is_an_outage_too",
             f"{OUTAGE}::test_a_revoked_key_stops_the_run_and_rejects_nobody[401]",
+            f"{BREAKER}::test_an_api_that_answers_nobody_gets_no_more_than_these[result0]",
         ),
     ),
     Mutation(
-        "users are marked as failing while the API fails for everyone",
+        "the breaker stays open once it was, whoever fails",
         (3,),
         f"{CORE}/breaker.py",
-        "    return not (breaker_opened and failure.outcome is Outcome.RETRY_LATER)\n",
-        "    return True\n",
+        "            self.served, self._left = False, float(TRICKLE)\n",
+        "            self._left = float(TRICKLE)\n",
         (
-            (
-                f"{OUTAGE}::test_behind_an_outage_the_rest_of_the_run_asks_nothing_and_the_next_run"
-                "_asks_again"
-            ),
+            f"{OUTAGE}::test_an_api_that_fails_for_nearly_everyone_is_an_outage_too",
+            f"{BREAKER}::test_it_shuts_when_nine_of_ten_users_fail",
         ),
+    ),
+    Mutation(
+        "users who are known to fail speak for the API",
+        (),
+        f"{ADAPTERS}/http.py",
+        "counts=not tries and place not in self._doubtful)",
+        "counts=not tries)",
+        (f"{API_CLIENT}::test_users_who_are_known_to_fail_prove_nothing_about_the_api",),
+    ),
+    Mutation(
+        "the first calls are made to neighbours",
+        (),
+        f"{ADAPTERS}/http.py",
+        "            if others and not self._breaker.served:\n",
+        "            if False:\n",
+        (f"{SIMULATED}::test_they_cost_no_more_among_thirty_thousand[lanes1]",),
+    ),
+    Mutation(
+        "environments do not share what may be called in vain",
+        (3,),
+        f"{CORE}/caution.py",
+        "    first = max((most - min(groups, most // 5)) // environments, 1)\n",
+        "    first = most\n",
+        (f"{CAUTION}::test_all_environments_together_stay_below_it",),
+    ),
+    Mutation(
+        "a run whose API is down is judged by its percentages only",
+        (3,),
+        f"{CORE}/run_fault.py",
+        "    if stopped and stopped * 100 > admitted * most:\n",
+        "    if False:\n",
+        (f"{FINISH_RUN}::test_who_is_held_back_on_purpose_does_not_dilute_an_outage",),
+    ),
+    Mutation(
+        "the next run begins with the first late group, not with its first late user",
+        (20,),
+        f"{CORE}/finish_run.py",
+        '        number = int(late[0].get("at", 1)) - 1\n',
+        "        number = 0\n",
+        (f"{FINISH_RUN}::test_the_next_run_begins_with_the_first_user_whose_turn_never_came",),
+    ),
+    Mutation(
+        "groups do not shrink for a slow API",
+        (20,),
+        f"{CORE}/admission.py",
+        "max(int(_WHOLE_GROUP_SECONDS * 1000 / last.user_ms), 1)",
+        "group_size",
+        (f"{ADMISSION}::test_a_group_is_small_enough_to_be_asked_as_a_whole[205-97]",),
+    ),
+    Mutation(
+        "marks count although their run had a fault as a whole",
+        (3,),
+        f"{ADAPTERS}/mysql_users.py",
+        "    AND (source.closed_at IS NULL OR source.fault IS NOT NULL)\n",
+        "    AND source.closed_at IS NULL\n",
+        (f"{RUN_LEDGER}::test_a_run_with_a_fault_as_a_whole_leaves_no_marks[mysql]",),
     ),
     Mutation(
         "4xx is tried again",
@@ -242,8 +301,8 @@ API_MUTATIONS: Final = (
         "a revoked key rejects whoever was asked about",
         (5,),
         f"{CORE}/breaker.py",
-        "            return Failure(Outcome.RETRY_LATER, self.error)\n",
-        "            return answer\n",
+        "        return Failure(Outcome.RETRY_LATER, other.error)\n",
+        "        return other\n",
         (f"{OUTAGE}::test_a_revoked_key_stops_the_run_and_rejects_nobody[403]",),
     ),
     Mutation(

@@ -23,7 +23,6 @@ from batch_core.adapters import http
 from batch_core.adapters.http import CurlApiClient
 from batch_core.breaker import Breakers
 from batch_core.call_api import ChunkReader, call_api
-from batch_core.chunks import Chunk
 from batch_core.finish_run import RunFinisher
 from batch_core.job import Job, Request, Response, Row, Table, User
 from batch_core.list_users import UserLister
@@ -361,8 +360,3 @@ class Tenant:
 def _base_36(rows: int) -> str:
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     return digits[rows // 36] + digits[rows % 36]
-
-
-def users_of(listed: dict[str, Any]) -> int:
-    """How many users a run was to ask."""
-    return sum(Chunk.from_json(chunk).users for chunk in listed["chunks"])

@@ -52,7 +52,7 @@ def test_what_users_took_in_the_last_run_says_how_many_fit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user_ms", "group_size"), [(100, 100), (400, 100), (410, 97), (2_560, 15), (50_000, 1)]
+    ("user_ms", "group_size"), [(100, 100), (200, 100), (205, 97), (1_280, 15), (50_000, 1)]
 )
 def test_a_group_is_small_enough_to_be_asked_as_a_whole(user_ms: float, group_size: int) -> None:
     assert planned(last=LastRun(user_ms, listed=1_000)).group_size == group_size
@@ -96,7 +96,7 @@ def test_who_was_listed_last_time_fits_again_whatever_the_lanes(
 
 
 def test_what_just_fits_is_spread_over_all_lanes() -> None:
-    assert planned(last=LastRun(2_560, listed=10**6)).chunk_size == 3_135
+    assert planned(last=LastRun(2_560, listed=10**6)).chunk_size == 1_568
 
 
 def test_users_that_are_fast_fit_however_many_they_are() -> None:

@@ -277,20 +277,20 @@ def test_the_next_run_begins_with_those_who_were_carried_over() -> None:
     assert stage.database.next_user == 900
 
 
-def late_group(stage: Stage) -> list[dict[str, Any]]:
-    """The second group of a chunk, whose turn never came; its first user is 11."""
+def late_group(stage: Stage, at: int = 1) -> list[dict[str, Any]]:
+    """The second group of a chunk, from a place on late; its first user is 11."""
     body, groups, stride = pack([serialise({"user_id": n}) for n in range(1, 26)], 10)
     chunk = Chunk(0, 25, groups, stride, "")
     run = Run(RUN, 1, 1, 10, 0, 0)
     etag = stage.store.put(chunk.key(run), body, metadata={})
-    return [{"chunk": replace(chunk, etag=etag).to_json(), "group": 1}]
+    return [{"chunk": replace(chunk, etag=etag).to_json(), "group": 1, "at": at}]
 
 
 def test_the_next_run_begins_with_the_first_user_whose_turn_never_came() -> None:
     stage = Stage()
-    stage(10, tally={"unchanged": 10}, late=late_group(stage))
+    stage(10, tally={"unchanged": 10}, late=late_group(stage, at=4))
 
-    assert stage.database.next_user == 11
+    assert stage.database.next_user == 14
 
 
 def test_a_late_user_who_cannot_be_looked_up_does_not_keep_the_run_from_its_end() -> None:

@@ -30,6 +30,9 @@ from batch_core.settings.list_users import ListUsersSettings
 # and a group that is over soon lets the run end soon.
 _GROUP_SECONDS: Final = 10.0
 _GROUP_SECONDS_MOST: Final = 40.0
+# What a group may take at the pace of the last run. Calls come in rounds of as many as are in
+# flight: with this the last of them, however long a round is, ends within an invocation.
+_WHOLE_GROUP_SECONDS: Final = 20.0
 # Ids that the database takes for equal, such as ab and AB, come in any order among themselves.
 _ALIKE: Final = 100
 # Were chunks cut smaller for few users, a tenant that grows tenfold overnight would not fit into
@@ -93,7 +96,7 @@ def plan(
         group_size = min(group_size, max(int(rate * _GROUP_SECONDS_MOST / lanes.at_once), 1))
     if last is not None and last.user_ms:
         # One that is cut off has asked its first users only, and the next run's would, too.
-        group_size = min(group_size, max(int(_GROUP_SECONDS_MOST * 1000 / last.user_ms), 1))
+        group_size = min(group_size, max(int(_WHOLE_GROUP_SECONDS * 1000 / last.user_ms), 1))
     largest = _whole_groups(min(settings.chunk_size, GROUPS_PER_CHUNK * group_size), group_size)
     fits = CHUNKS_PER_RUN * largest
     # All of the time is planned: who turns out not to fit begins the next run.
