@@ -259,6 +259,7 @@ class _Burst:
 
     def _turn(self, *, again: bool) -> Work[Failure | None]:
         """Wait until the call may be made; returns why it may not."""
+        waited = 0.0
         while True:
             wait = self._breaker.begin(again=again)
             if wait is None:
@@ -278,6 +279,9 @@ class _Burst:
                 return BREAKER_OPEN
             if self._remaining() <= 0:
                 return LATE
+            # Where answers take long, looking for one all the time is paid for.
+            wait = max(wait, waited / 8)
+            waited += wait
             yield wait
 
     def _remaining(self) -> float:
