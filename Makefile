@@ -61,8 +61,7 @@ deploy: setup ## render, build and deploy one tenant by hand; TENANT=, YES=1 doe
 	@$(BIN)/sam deploy --config-file "$(CURDIR)/.aws-sam/samconfig.toml" --config-env "$(TENANT)" $(if $(YES),--no-confirm-changeset)
 
 verify: client ## is a deployment good? migrates it, runs it once, watches its alarms; STACK=, ROLE=
-	@$(BIN)/batchctl verify --stack "$(STACK)" $(if $(ROLE),--role "$(ROLE)") \
-	  $(if $(ALARM_SECONDS),--alarm-seconds "$(ALARM_SECONDS)") --json
+	@$(BIN)/batchctl verify --stack "$(STACK)" $(if $(ROLE),--role "$(ROLE)") --json
 
 rehearse: setup ## play the pipeline on a local cloud: pushes good and bad, a tenant more and less; FULL=1, JSON=1
 	@$(BIN)/python -m tests.rehearsal $(if $(FULL),--full) $(if $(JSON),--json) --yes

@@ -50,7 +50,13 @@ def verify(
         str | None, typer.Option(metavar="ARN", help="A role to do it in, in the stack's account.")
     ] = None,
     alarm_seconds: Annotated[
-        int, typer.Option(metavar="S", min=0, help="How long no alarm may begin after the run.")
+        int,
+        typer.Option(
+            envvar="ALARM_SECONDS",
+            metavar="S",
+            min=0,
+            help="How long no alarm may begin after the run.",
+        ),
     ] = 180,
     region: Region = None,
     profile: Profile = None,
