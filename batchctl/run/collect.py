@@ -196,6 +196,9 @@ class Collector:
         match line.get("message"):
             case "invocation":
                 self.invocations.append(Invocation.from_line(line, at_ms))
+                if line.get("execution") and line.get("error"):
+                    # Who fails to list says so in no other line.
+                    self.starts.append(Start.from_line(line, at_ms))
             case "listed":
                 self._listed = int(line["listed"])
                 self._admitted = int(line["admitted"])

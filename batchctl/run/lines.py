@@ -16,6 +16,10 @@ WRITE_ROWS: Final = "Write Rows"
 FINISH_RUN: Final = "Finish Run"
 FUNCTIONS: Final = (LIST_USERS, CALL_API, PROCESS_USERS, WRITE_ROWS, FINISH_RUN)
 
+# How an execution may have begun, beside what List Users decides instead of listing.
+LISTED: Final = "process"
+NOT_LISTED: Final = "failed"
+
 # The levels of lines that a person should know of.
 NOTICED: Final = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
@@ -140,12 +144,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How an execution began: it listed the users, or left the run to another one.
+    """How an execution began: it listed the users, failed to, or left the run to another one.
 
     Parameters
     ----------
     decision
-        ``process``, or what List Users decided instead.
+        `LISTED`, `NOT_LISTED` of one whose listing raised, or what List Users decided instead.
     """
 
     at_ms: int
@@ -155,7 +159,13 @@ class Start:
     @classmethod
     def from_line(cls, line: Mapping[str, Any], at_ms: int) -> Self:
         """Read a `listed` or a `not listed` line."""
-        return cls(at_ms, line.get("execution", ""), line.get("decision", "process"))
+        decision = NOT_LISTED if line.get("error") else line.get("decision", LISTED)
+        return cls(at_ms, line.get("execution", ""), decision)
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether it found that the run was another one's, or no one's."""
+        return self.decision not in (LISTED, NOT_LISTED)
 
 
 @dataclass(frozen=True, slots=True)

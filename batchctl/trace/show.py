@@ -71,7 +71,7 @@ def _headline(trace: Trace, where: str) -> RenderableType:
     lines.add_row(Text.assemble((mark, style), (users + took, "bold")), trace.run_id)
     lines.add_row(Text(_coverage(trace), style="bright_black"), where)
     for start in trace.starts:
-        if start.decision != "process":
+        if start.left_alone:
             lines.add_row(
                 Text(f"{start.decision}: another start left the run alone", style="yellow"), ""
             )

@@ -10,6 +10,7 @@ from typing import Final
 from batchctl.run.collect import Collector
 from batchctl.run.lines import (
     FUNCTIONS,
+    LISTED,
     WRITE_ROWS,
     Example,
     FailedGroup,
@@ -136,9 +137,10 @@ class Trace:
 
 
 def main_execution(starts: Sequence[Start]) -> str:
-    """The execution that listed the users, else the first that was started."""
-    listing = [start for start in starts if start.decision == "process"]
-    return next((start.execution for start in [*listing, *starts]), "")
+    """The execution that listed the users, else one that failed to, else the first."""
+    tried = [start for start in starts if not start.left_alone]
+    listing = [start for start in tried if start.decision == LISTED]
+    return next((start.execution for start in [*listing, *tried, *starts]), "")
 
 
 def trace_of(run_id: str, lines: Collector, history: History) -> Trace:

@@ -643,6 +643,19 @@ RUN_MUTATIONS: Final = (
         '        status = "completed"\n',
         (f"{FINISH_RUN}::test_rows_that_never_arrive_fail_the_run_and_silent_groups_are_named",),
     ),
+    Mutation(
+        "a run that could not list is looked back at without its execution",
+        (),
+        "batchctl/run/collect.py",
+        'if line.get("execution") and line.get("error"):',
+        "if False:",
+        (
+            (
+                "tests/unit/batchctl_trace/test_timeline.py::"
+                "test_a_run_that_could_not_list_is_told_with_what_the_database_said"
+            ),
+        ),
+    ),
 )
 
 STREAM_MUTATIONS: Final = (

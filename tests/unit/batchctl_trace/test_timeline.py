@@ -174,6 +174,33 @@ def test_a_second_start_of_the_run_is_told_and_not_taken_for_it() -> None:
     assert "duplicate: another start left the run alone" in drawn(shown(trace, "acme"))
 
 
+def test_a_run_that_could_not_list_is_told_with_what_the_database_said() -> None:
+    logs = FakeLogs()
+    named = {"execution": EXECUTION, "request_id": "r-list", "error": "SchemaError"}
+    logs.write("List Users", invocation("List Users", fields=named, response_bytes=4), BEGAN_MS)
+    logs.write("List Users", not_listed("duplicate", "arn:other"), BEGAN_MS + 9_000)
+    said = "1054: Unknown column 'u.account' in 'SELECT'"
+    cause = {"error": "SchemaError", "cause": said}
+    events = [
+        Event(1, "TaskFailed", BEGAN_MS + 10, None, cause),
+        Event(2, "ExecutionFailed", BEGAN_MS + 20, None, cause),
+    ]
+
+    trace = joined(logs, events)
+
+    assert trace.execution == EXECUTION
+    screen = drawn(shown(trace, "acme"))
+    assert said in screen
+    assert screen.count("another start left the run alone") == 1
+
+
+def test_a_start_that_listed_goes_before_one_that_failed_to() -> None:
+    logs = logged()
+    named = {"execution": "arn:other", "error": "SchemaError"}
+    logs.write("List Users", invocation("List Users", fields=named), BEGAN_MS - 9_000)
+    assert joined(logs, []).execution == EXECUTION
+
+
 @pytest.mark.parametrize("width", [80, 100, 140])
 @pytest.mark.parametrize("chunk", [None, 1])
 def test_what_is_shown_fits_the_screen_with_failures_before_the_timeline(
