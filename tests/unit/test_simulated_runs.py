@@ -96,6 +96,17 @@ def test_they_cost_no_more_among_thirty_thousand(lanes: tuple[int, int]) -> None
     assert sum(served) >= (1 - SHARE) * 3 * (30_000 - len(bad))
 
 
+def test_bad_users_at_the_front_of_every_group_do_not_speak_for_the_others() -> None:
+    bad = {str(user): BAD["refused"] for user in range(3_000) if user % 200 < 10}
+
+    # Fifteen environments, each with five calls to begin with.
+    tenant = Tenant(
+        range(3_000), lambda user: bad.get(user, WELL), lanes=TWENTY_LANES, chunk_size=1_000
+    )
+
+    assert len(tenant.run().served) == 2_850
+
+
 def test_neighbours_who_are_refused_for_ever_are_marked_and_asked_less_and_less() -> None:
     bad = {str(user): BAD["refused"] for user in range(100, 115)}
     tenant = Tenant(range(3_000), lambda user: bad.get(user, WELL), lanes=TWENTY_LANES)

@@ -197,6 +197,8 @@ class _Burst:
         failure = BREAKER_OPEN
         tries = 0
         while (hindrance := (yield from self._turn(again=tries > 0))) is None:
+            if tries:
+                meter.count("api_retries")
             if place in self._traced:
                 result = yield from self._traced_attempt(call, tries, transfer)
             else:
@@ -222,7 +224,6 @@ class _Burst:
                 break
             if result.retry_after is not None:
                 self._pacer.hold(pause)
-            meter.count("api_retries")
             yield pause
         return LATE if hindrance == LATE else failure
 
