@@ -656,6 +656,19 @@ RUN_MUTATIONS: Final = (
             ),
         ),
     ),
+    Mutation(
+        "the memory of an invocation begins with its parent's",
+        (),
+        f"{CORE}/observability.py",
+        "int(found[1]) // 1024 if found else 0",
+        '__import__("resource").getrusage(0).ru_maxrss // 1024',
+        (
+            (
+                "tests/unit/test_observability.py::"
+                "test_the_memory_of_an_invocation_is_its_own_and_not_its_parents"
+            ),
+        ),
+    ),
 )
 
 STREAM_MUTATIONS: Final = (

@@ -102,6 +102,16 @@ def test_an_invocation_logs_its_identity_and_its_meter(environment: Environment)
     assert 5 < meter["memory_used_mb"] < 4_000
 
 
+def test_the_memory_of_an_invocation_is_its_own_and_not_its_parents(
+    environment: Environment,
+) -> None:
+    held = b"x" * (400 << 20)
+
+    (line,) = environment.run(f"handler({EVENT}, context)")
+
+    assert line["meter"]["memory_used_mb"] < len(held) >> 20
+
+
 def test_a_warm_invocation_starts_its_meter_and_its_identity_anew(environment: Environment) -> None:
     first, second = environment.run(f"handler({EVENT}, context); handler({{}}, context)")
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -187,5 +188,11 @@ def _annotations(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _memory_used_mb() -> int:
-    """The most memory this process ever held; Lambda tells it only in a line that no run names."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    """The most memory this process ever held; Lambda tells it only in a line that no run names.
+
+    `ru_maxrss` would begin with what the process that started this one held.
+    https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    return int(found[1]) // 1024 if found else 0
