@@ -81,7 +81,10 @@ def test_a_run_is_a_tree_of_what_each_function_waited_for(tenant: Tenant, x_ray:
     run = writing["subsegments"][0]
     assert (run["name"], run["annotations"]) == ("Run", {"run_id": run_id})
     assert run["metadata"]["default"] == {"records": 2, "producers": [TRACE]}
-    assert [kind for name, kind in parts(writing) if name == "MySQL"][:2] == ["CONNECT", "BEGIN"]
+    # The SELECT is the look at sql_mode, once for each connection.
+    assert [kind for name, kind in parts(writing) if name == "MySQL"][:3] == [
+        "CONNECT", "SELECT", "BEGIN",
+    ]  # fmt: skip
     assert ("MySQL", "INSERT") in parts(writing)
     assert parts(writing)[-1] == ("MySQL", "COMMIT")
 
