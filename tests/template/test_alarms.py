@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batch_core.api_rules import judge
-from batch_core.retry import Setback
+from batch_core.retry import THROTTLED, Setback
 from batchctl.run.costs import ALARM_METRICS, ALARM_METRICS_OF_A_PROXY, CUSTOM_METRICS
 from tests.template.alarms import ALARMS, EVERYTHING, NAMES, PAGE, PAGING
 from tests.template.cloudwatch import Alarm, filtered, is_alarm, metric_of
@@ -69,7 +69,8 @@ def test_every_metric_that_is_paid_for_is_watched_by_an_alarm() -> None:
 def test_the_filters_take_what_call_api_counts() -> None:
     refusal = judge(None, 429, {}, b"", now=None)  # type: ignore[arg-type]
     assert isinstance(refusal, Setback)
-    line = {"tenant": "acme", "meter": {"api_requests": 20, f"api_{refusal.error}": 3}}
+    assert refusal.error in THROTTLED  # of which the client counts `api_throttled`
+    line = {"tenant": "acme", "meter": {"api_requests": 20, "api_throttled": 3}}
     filters = EVERYTHING.of_type("Logs::MetricFilter")
 
     taken = {name: filtered(each, line, minute=1) for name, each in filters.items()}

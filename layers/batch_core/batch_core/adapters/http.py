@@ -238,7 +238,7 @@ class _Burst:
         others.reverse()
         while others or doubtful:
             if others and not self._breaker.served:
-                yield others.pop(int(random.random() * len(others)))  # noqa: S311 - no secret
+                yield others.pop(int(random.random() * len(others)))  # noqa: S311  # nosec B311
             else:
                 yield (doubtful or others).pop()
 
