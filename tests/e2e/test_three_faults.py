@@ -103,11 +103,11 @@ def test_the_trace_names_each_fault_with_state_function_and_cause(
     }  # fmt: skip
     assert places(told["users_without_row"]) == {
         ("retry_later", "http_500", 0, 0),
-        ("rejected", "mysql_4025", 0, 2),
+        ("rejected", "mysql_3819", 0, 2),
     }
 
     shown = terminal.type("trace", run["run_id"], "--tenant", "acme").stdout
-    for said in ("Call API", "Worker process died", "http_500", "mysql_4025", "Write Rows"):
+    for said in ("Call API", "Worker process died", "http_500", "mysql_3819", "Write Rows"):
         assert said in shown
 
 
@@ -116,7 +116,7 @@ def test_the_trace_names_each_fault_with_state_function_and_cause(
     [
         (FAILING, r"retry_later: http_500"),
         (WAITING, r"retry_later: the group failed in Call API: Runtime\.HandlerError"),
-        (REFUSED, r"rejected: put aside in quarantine/\S+/0-2-0\.json: 4025: .*known.*"),
+        (REFUSED, r"rejected: put aside in quarantine/\S+/0-2-0\.json: 3819: .*known.*"),
         (SERVED, "stored"),
     ],
 )
@@ -135,10 +135,10 @@ def test_the_report_shows_all_three(run: dict[str, Any]) -> None:
 
     assert places(report["failures"]) == {
         ("retry_later", "http_500", 0, 0),
-        ("rejected", "mysql_4025", 0, 2),
+        ("rejected", "mysql_3819", 0, 2),
     }
     assert [(each["chunk"], each["group"]) for each in report["failed_groups"]] == [(0, 1)]
-    for said in ("http_500", "mysql_4025", "Runtime.HandlerError"):
+    for said in ("http_500", "mysql_3819", "Runtime.HandlerError"):
         assert said in page
 
 
