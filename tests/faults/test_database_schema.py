@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from batch_core.adapters import mysql_rows
 from batch_core.adapters.mysql_connection import Database
 from batch_core.adapters.mysql_schema import MySqlSchemaStore
 from batch_core.errors import MigrationError, SchemaError, TransientDatabaseError
@@ -167,7 +168,7 @@ def test_an_upsert_speaks_the_dialect_that_mysql_and_mariadb_share(
 ) -> None:
     statements = [
         Upsert.guarded(TABLE, (TABLE.key, *TABLE.columns)),
-        Upsert.overwriting("batch_record", ("run_id",), ("rows",)),
+        mysql_rows.LEDGER,
     ]
 
     for upsert in statements:

@@ -702,10 +702,10 @@ STREAM_MUTATIONS: Final = (
     Mutation(
         "a record that is delivered again counts again",
         (33,),
-        f"{CORE}/upsert.py",
-        '[f"{name}=VALUES({name})" for name in names]',
-        '[f"{name}={name}+VALUES({name})" for name in names]',
-        (f"{ORDER}::test_a_whole_run_replayed_after_the_next_one_changes_nothing[mysql]",),
+        f"{ADAPTERS}/mysql_rows.py",
+        "rejected=VALUES(rejected)",
+        "rejected=rejected+VALUES(rejected)",
+        (f"{ROW_STORE}::test_a_record_that_is_delivered_again_counts_once[mysql]",),
     ),
     Mutation(
         "a row that is refused counts as often as it comes",

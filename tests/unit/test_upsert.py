@@ -33,15 +33,6 @@ def test_the_statement_guards_each_column_and_assigns_the_version_last() -> None
     )
 
 
-def test_the_overwriting_statement_leaves_the_key_alone() -> None:
-    upsert = Upsert.overwriting("l", key=("k1", "k2"), columns=("rows",))
-
-    assert upsert.statement([upsert.row(("a", 1, 2))]).decode() == (
-        "INSERT INTO `l` (`k1`,`k2`,`rows`) VALUES ('a',1,2)"
-        " ON DUPLICATE KEY UPDATE `rows`=VALUES(`rows`)"
-    )
-
-
 @pytest.mark.parametrize(
     ("value", "sql"),
     [

@@ -193,16 +193,6 @@ class Upsert:
         ).encode()
 
     @classmethod
-    def overwriting(cls, table: str, key: Sequence[str], columns: Sequence[str]) -> Self:
-        """An upsert in which the newest statement wins."""
-        names = [identifier(column) for column in columns]
-        return cls.of(
-            identifier(table),
-            [*(identifier(column) for column in key), *names],
-            [f"{name}=VALUES({name})" for name in names],
-        )
-
-    @classmethod
     def of(cls, table: str, names: Sequence[str], changes: Sequence[str]) -> Self:
         head = f"INSERT INTO {table} ({','.join(names)}) VALUES "  # noqa: S608  names are checked
         tail = f" ON DUPLICATE KEY UPDATE {','.join(changes)}"

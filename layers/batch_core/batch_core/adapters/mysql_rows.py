@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # A record that is delivered again overwrites its own line, but a row that it had stored does not
 # become one that was kept because a newer run has written it since. Assignments run from left to
 # right and see what was assigned before them.
-_LEDGER: Final = Upsert.of(
+LEDGER: Final = Upsert.of(
     "`batch_record`",
     (
         *("run_id", "fence", "chunk", "grp", "attempt", "part"),
@@ -420,9 +420,9 @@ def _enter(
         refused, gone = lost[place, Outcome.REJECTED], lost[place, Outcome.GONE]
         left = kept[_name(record)]
         stored = rows - refused - gone - left
-        entries.append(_LEDGER.row((*place, rows, stored, left, refused, gone)))
-    for part in _LEDGER.split(entries):
-        session.execute(_LEDGER.statement(entries[part]))
+        entries.append(LEDGER.row((*place, rows, stored, left, refused, gone)))
+    for part in LEDGER.split(entries):
+        session.execute(LEDGER.statement(entries[part]))
 
 
 def _place(record: Record) -> Place:
